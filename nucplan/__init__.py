@@ -1,0 +1,3 @@
+"""nucplan: self-configuring instance segmentation and classification of nuclei."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,78 @@
+"""Light geometric and colour augmentation of one patch; instance ids pass through unchanged."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform, ImageOnlyTransform
+from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.rot90 import Rot90Transform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from torch import Tensor
+
+UNLABELLED = -1
+SCALING = (0.8, 1.25)
+
+
+class ChannelDropout(ImageOnlyTransform):
+    """Sets each channel to 0 (the mean of normalised data) with probability ``p``, never all of them."""
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__()
+        self.p = p
+
+    def get_parameters(self, **data_dict: Tensor) -> dict[str, Tensor]:
+        channels = data_dict["image"].shape[0]
+        kept = torch.rand(channels) >= self.p
+        if not kept.any():
+            kept[torch.randint(channels, (1,))] = True
+        return {"kept": kept}
+
+    def _apply_to_image(self, img: Tensor, kept: Tensor) -> Tensor:
+        return img * kept[:, None, None]
+
+
+def margin(patch_size: int) -> int:
+    """Pixels that a patch needs on every side so that rotation and zoom draw on real image."""
+    return math.ceil(patch_size * (math.sqrt(2) * max(SCALING[1], 1 / SCALING[0]) - 1) / 2)
+
+
+def training_transforms(patch_size: int, channels: int) -> BasicTransform:
+    """Augmentation of a patch with a margin: image (C, P + 2m, P + 2m) float32, segmentation (2, ., .) int32.
+
+    The result has the size ``patch_size``. The drawn parameters come from the global generators of torch and numpy,
+    which the loader seeds for every sample. Colour changes differ between channels, which on RGB is a change of
+    stain; images of more than three channels also lose channels (p = 0.1).
+    """
+    transforms: list[BasicTransform] = [
+        SpatialTransform(
+            (patch_size, patch_size),
+            patch_center_dist_from_border=0,
+            random_crop=False,
+            p_rotation=0.3,
+            p_scaling=0.3,
+            scaling=SCALING,
+            p_synchronize_scaling_across_axes=1,
+            mode_seg="nearest",
+            border_mode_seg="constant",
+            padding_value_seg=UNLABELLED,
+        ),
+        RandomTransform(Rot90Transform(1, allowed_axes={0, 1}), apply_probability=0.75),
+        MirrorTransform(allowed_axes=(0, 1)),
+        RandomTransform(GaussianBlurTransform((0.5, 1.0), synchronize_channels=True), apply_probability=0.15),
+        RandomTransform(GaussianNoiseTransform((0, 0.05)), apply_probability=0.15),
+        RandomTransform(MultiplicativeBrightnessTransform(BGContrast((0.75, 1.25)), False, 1.0), apply_probability=0.3),
+        RandomTransform(ContrastTransform(BGContrast((0.75, 1.25)), True, False, 1.0), apply_probability=0.3),
+        RandomTransform(GammaTransform(BGContrast((0.7, 1.5)), 0, False, 1.0, 1), apply_probability=0.2),
+    ]
+    if channels > 3:
+        transforms.append(ChannelDropout())
+    return ComposeTransforms(transforms)

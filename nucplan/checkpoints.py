@@ -1,0 +1,52 @@
+"""Checkpoints: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nucplan.errors import NucplanError
+from nucplan.files import atomic_path
+
+FINAL = "checkpoint_final.pth"
+LATEST = "checkpoint_latest.pth"
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint beside ``path`` and rename it.
+
+    Raises
+    ------
+    NucplanError
+        If it cannot be written (a full disk); what stood at ``path`` before is still there.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:
+        # torch's writer reports a full disk as a RuntimeError.
+        reason = getattr(error, "strerror", None) or "the disk may be full"
+        raise NucplanError(
+            f"The checkpoint {path} could not be written ({reason}); the one before it is kept: "
+            "free some space and start the same command again."
+        ) from error
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint with ``weights_only``: a file from a stranger can carry no code.
+
+    Raises
+    ------
+    NucplanError
+        If the file is missing, damaged, or holds anything but tensors and plain values.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise NucplanError(f"There is no checkpoint {path}; train this fold first with nucplan_train.") from None
+    except Exception as error:
+        # torch's unpickler meets damaged files with whatever its own look-ups raise.
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NucplanError(f"{path} is not a readable checkpoint ({first_line}); delete it or fetch it again.") from error

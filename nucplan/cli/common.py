@@ -1,0 +1,47 @@
+"""What every command shares: the common options, one sentence on bad input, the exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from nucplan.errors import NucplanError
+from nucplan.progress import progress as progress
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """An argument parser with a description, the examples below the options, and ``--root``."""
+    made = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "--root",
+        metavar="FOLDER",
+        help="where all data live (default: the nnUNet_* variables, else $NUCPLAN_ROOT, else ./nucplan_data)",
+    )
+    return made
+
+
+def add_device(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU where there is one")
+
+
+def run(command: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Parse ``argv``, run ``command`` and return its exit code: 0, 2 (bad input) or 130 (Ctrl-C)."""
+    arguments = made.parse_args(argv)
+    try:
+        command(arguments)
+    except NucplanError as error:
+        print(f"{made.prog}: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"\n{made.prog}: stopped; what was finished is kept, the same command goes on from there.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0

@@ -1,0 +1,69 @@
+"""``nucplan_predict``: nuclei of new images with the ensemble of all trained folds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nucplan.cli import common
+from nucplan.errors import NucplanError
+from trainers import CONFIGS, DEFAULT_CONFIG
+
+EXAMPLES = """\
+  nucplan_predict 7 slides/ nuclei/
+  nucplan_predict Breast biopsy.png nuclei/ --mirror --gz"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = common.parser(
+        "nucplan_predict",
+        "Find, outline and classify the nuclei of images: per image a label map (TIFF), a table (CSV), outlines for "
+        "QuPath (GeoJSON) and an overlay picture (PNG).",
+        EXAMPLES,
+    )
+    made.add_argument("model", metavar="MODEL", help="id or name of the dataset whose trained folds are used")
+    made.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of PNG, JPEG, TIFF images")
+    made.add_argument("output", metavar="OUTPUT", type=Path, help="folder to write to; images that are done there are skipped")
+    made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
+    made.add_argument("--plans", metavar="NAME", help="which plans, where others than the dataset's own were trained")
+    made.add_argument("--mirror", action="store_true", help="average over four mirrorings: better, four times slower")
+    made.add_argument("--gz", action="store_true", help="compress the GeoJSON (QuPath opens .geojson.gz)")
+    made.add_argument("--overwrite", action="store_true", help="predict images anew that are done in OUTPUT")
+    common.add_device(made)
+    return common.run(_command, made, argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
+    from nucplan.images import IMAGE_SUFFIXES, images_by_stem
+    from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
+    from trainers import trainer_name
+
+    roots = resolve_roots(arguments.root)
+    dataset = find_dataset(roots, arguments.model)
+    folder = dataset.model(trainer_name(arguments.config), arguments.plans or PLANS_NAME)
+    if arguments.input.is_file():
+        images = {arguments.input.stem: arguments.input}
+    else:
+        images = images_by_stem(arguments.input)
+    if not images:
+        raise NucplanError(f"{arguments.input} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+    activate(roots)
+
+    from nucplan.datasets.raw import parse_dataset_json
+    from nucplan.inference.folders import predict_images
+    from nucplan.inference.predictor import Predictor, choose_device
+
+    predictor = Predictor.from_folder(folder, choose_device(arguments.device), arguments.mirror)
+    mpp = parse_dataset_json(folder / "dataset.json").mpp
+    counts = predict_images(predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite)
+    print(_report(counts, len(predictor.networks), arguments.output))
+
+
+def _report(counts: dict[str, int | None], networks: int, output: Path) -> str:
+    done = [count for count in counts.values() if count is not None]
+    kept = len(counts) - len(done)
+    lines = [f"{sum(done)} nuclei in {len(done)} image(s), {networks} fold(s) averaged: {output}"]
+    if kept:
+        lines.append(f"{kept} image(s) were done before and are kept; --overwrite predicts them anew.")
+    return "\n".join(lines)

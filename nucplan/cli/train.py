@@ -1,0 +1,89 @@
+"""``nucplan_train``: train one fold, or the five in turn."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nucplan.cli import common
+from nucplan.errors import NucplanError
+from nucplan.layout import FOLDS
+from nucplan.schedule import BUDGETS, EPOCH
+from trainers import CONFIGS, DEFAULT_CONFIG
+
+EXAMPLES = """\
+  nucplan_train 7 0                    one fold
+  nucplan_train 7 all --budget quick   all five in turn, 150 iterations each
+  nucplan_train Breast 0 --encoder vit_large_patch16_224 --weights uni.bin"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = common.parser(
+        "nucplan_train",
+        "Train one fold of a planned dataset, or all five. A training that was cut off goes on where it was; "
+        "a finished one is kept.",
+        EXAMPLES,
+    )
+    made.add_argument("dataset", metavar="DATASET", help="id or name")
+    made.add_argument("fold", metavar="FOLD", help="0 to 4, or all")
+    made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
+    length = made.add_mutually_exclusive_group()
+    length.add_argument("--budget", choices=BUDGETS, default="standard", help="how long to train (default: %(default)s)")
+    length.add_argument("--epochs", type=int, metavar="N", help=f"train N epochs of {EPOCH} iterations instead")
+    length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    made.add_argument("--encoder", metavar="NAME", help="a timm ViT of patch 8, 14 or 16 (default: the plan's)")
+    made.add_argument("--weights", type=Path, metavar="FILE", help="pretrained weights of that encoder, which is then frozen")
+    common.add_device(made)
+    return common.run(_command, made, argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
+    from nucplan.layout import activate, find_dataset, resolve_roots
+
+    folds = _folds(arguments.fold)
+    iterations = _iterations(arguments)
+    roots = resolve_roots(arguments.root)
+    dataset = find_dataset(roots, arguments.dataset)
+    activate(roots)
+
+    from nucplan.inference.predictor import choose_device
+    from trainers.run import TrainingRequest, prepare, train_fold
+
+    device = choose_device(arguments.device)
+    request = TrainingRequest(
+        arguments.config, arguments.budget, iterations, arguments.seed, arguments.encoder, arguments.weights
+    )
+    plans = prepare(dataset, request)
+    for fold in folds:
+        folder = train_fold(dataset, fold, request, plans, device)
+        print(_report(folder, fold))
+    print(f"\nNext: predict with the folds that are trained\n  nucplan_predict {dataset.id} IMAGES OUTPUT")
+
+
+def _folds(text: str) -> tuple[int, ...]:
+    if text == "all":
+        return FOLDS
+    if text not in map(str, FOLDS):
+        raise NucplanError(f"There is no fold '{text}'; choose 0, 1, 2, 3, 4 or all.")
+    return (int(text),)
+
+
+def _iterations(arguments: argparse.Namespace) -> int | None:
+    for name, value, unit in (("--epochs", arguments.epochs, EPOCH), ("--iterations", arguments.iterations, 1)):
+        if value is not None and value < 1:
+            raise NucplanError(f"{name} {value} is less than 1; give a positive number.")
+        if value is not None:
+            return value * unit
+    return None
+
+
+def _report(folder: Path, fold: int) -> str:
+    from nucplan.files import read_json
+
+    nuclei = read_json(folder / "validation" / "summary.json")["nuclei"]["summary"]
+    return (
+        f"fold {fold}: PQ (pooled) {nuclei['pq_pooled']:.3f}, Dice {nuclei['dice_image_mean']:.3f}, "
+        f"{nuclei['merges']} merges, {nuclei['splits']} splits on its validation images\n        {folder}"
+    )

@@ -1,0 +1,83 @@
+"""Data Science Bowl 2018 (BBBC038): a folder per image, one PNG mask per nucleus.
+
+Source: Caicedo et al. 2019, Nature Methods 16, doi 10.1038/s41592-019-0612-7.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nucplan.datasets.source import Annotated, Case, Format, Source
+from nucplan.errors import NucplanError
+from nucplan.images import images_by_stem, read_image, read_label_map
+
+LAYOUT = """SOURCE/<id>/images/<id>.png    RGBA; one grey channel is kept when no image has colour
+SOURCE/<id>/masks/*.png        one binary mask per nucleus"""
+
+
+def read(folder: Path) -> Source:
+    """List the images; the one look at all of them decides whether the dataset is grey.
+
+    Raises
+    ------
+    NucplanError
+        If no image folder is found, or one of them lacks its image or its masks.
+    """
+    folders = sorted(f for f in folder.iterdir() if (f / "images").is_dir()) if folder.is_dir() else []
+    if not folders:
+        raise NucplanError(f"{folder} has no image folder; expected are <id>/images/<id>.png and <id>/masks/*.png.")
+    images = {f.name: _only_image(f) for f in folders}
+    grey = all(_is_grey(read_image(path)) for path in images.values())
+    return Source(
+        cases=[Case(f.name, images[f.name], partial(_load, images[f.name], f / "masks", grey)) for f in folders],
+        licence="CC0-1.0",
+        citation="BBBC038, Caicedo et al. 2019, doi 10.1038/s41592-019-0612-7",
+    )
+
+
+def instances_from_masks(masks: list[np.ndarray]) -> np.ndarray:
+    """One label map from one binary mask ``(H, W)`` per nucleus; the position in the list + 1 is the id.
+
+    Overlapping pixels go to the smaller nucleus (of equal ones, to the later), so that a small nucleus on top of
+    a large one survives.
+    """
+    instances = np.zeros(masks[0].shape, np.int32)
+    areas = [int(np.count_nonzero(mask)) for mask in masks]
+    for index in sorted(range(len(masks)), key=lambda i: (-areas[i], i)):
+        instances[masks[index] > 0] = index + 1
+    return instances
+
+
+def _only_image(folder: Path) -> Path:
+    images = list(images_by_stem(folder / "images").values())
+    if len(images) != 1:
+        raise NucplanError(f"{folder / 'images'} holds {len(images)} images instead of one; see the layout of dsb2018.")
+    if not (folder / "masks").is_dir():
+        raise NucplanError(
+            f"{images[0]} has no folder {folder / 'masks'} beside it; add the masks or remove the image."
+        )
+    return images[0]
+
+
+def _load(image_path: Path, mask_folder: Path, grey: bool) -> Annotated:
+    image = read_image(image_path)
+    masks = []
+    for path in images_by_stem(mask_folder).values():
+        masks.append(read_label_map(path))
+        if masks[-1].shape != image.shape[:2]:
+            raise NucplanError(
+                f"{path} and its image differ in size, {masks[-1].shape} and {image.shape[:2]}; export again."
+            )
+    instances = instances_from_masks(masks) if masks else np.zeros(image.shape[:2], np.int32)
+    class_of = dict.fromkeys((int(i) for i in np.unique(instances) if i), 1)
+    return Annotated(image[..., 0] if grey and image.ndim == 3 else image, instances, class_of)
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    return image.ndim == 2 or bool((image == image[..., :1]).all())
+
+
+FORMAT = Format("dsb2018", "fluorescence, bright field, H&E", "Data Science Bowl 2018, stage 1, CC0", LAYOUT, read)

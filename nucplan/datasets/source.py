@@ -1,0 +1,69 @@
+"""What a reader of a public format yields: cases that load themselves; checking and writing are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nucplan.datasets.raw import Part
+
+
+class Annotated(NamedTuple):
+    """One image with its annotation, as loaded.
+
+    Attributes
+    ----------
+    image : (H, W) or (H, W, 3) RGB, uint8 or uint16
+    instances : (H, W) int32, ids from 1 in any order, with or without gaps
+    class_of : instance id to class, 1 to K
+    """
+
+    image: np.ndarray
+    instances: np.ndarray
+    class_of: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a source.
+
+    Attributes
+    ----------
+    name : unique, also the file stem in the raw dataset
+    origin : the file or folder that error messages name
+    load : reads image and annotation
+    group : patient, slide or parent picture; None makes the image a group of its own
+    part : "Ts" where the source has an official test part
+    """
+
+    name: str
+    origin: Path
+    load: Callable[[], Annotated]
+    group: str | None = None
+    part: Part = "Tr"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A public or plain dataset, found and listed but not yet loaded; ``mpp`` is in microns per pixel."""
+
+    cases: list[Case]
+    class_names: tuple[str, ...] = ("nucleus",)
+    mpp: float | None = None
+    licence: str | None = None
+    citation: str | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A registered format: what `nucplan_convert --list` prints, and the reader ``read(folder) -> Source``."""
+
+    name: str
+    modality: str
+    description: str
+    layout: str
+    read: Callable[[Path], Source]

@@ -1,0 +1,70 @@
+"""Files that are either there and whole, or not there: temporary names, then a rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nucplan.errors import NucplanError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well, remove it otherwise.
+
+    The temporary name keeps the suffix, so that writers which look at it choose the right format. Works for a
+    file and for a folder (a folder replaces nothing: ``path`` must not exist then).
+
+    Raises
+    ------
+    OSError
+        From the block or from the rename; whatever stood at ``path`` before is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        if temporary.is_file():
+            _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _flush_to_disk(path: Path) -> None:
+    # Without fsync a power cut can leave the new name with no content.
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write ``content`` as readable JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    NucplanError
+        If the file is missing or is not JSON; the message names it.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NucplanError(f"{path} is missing.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise NucplanError(f"{path} is not valid JSON ({error}); restore or delete it.") from None

@@ -1,0 +1,92 @@
+"""What a prediction leaves on disk for one image: table, outlines, picture, and last the label map."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nucplan.files import atomic_path
+from nucplan.images import write_image, write_label_map
+from nucplan.inference.geojson import write_geojson
+from nucplan.inference.overlay import draw_overlay
+from nucplan.instances import Instances, NucleusTable
+
+SUFFIXES = (".tif", ".csv", ".geojson", ".geojson.gz", "_overlay.png")
+
+
+def write_outputs(
+    folder: str | os.PathLike,
+    stem: str,
+    image: np.ndarray,
+    instances: Instances,
+    class_names: Sequence[str],
+    mpp: float | None = None,
+    geojson_gz: bool = False,
+    overlay: bool = True,
+) -> None:
+    """Write ``<stem>.csv``, ``<stem>.geojson``, ``<stem>_overlay.png`` and, when all is well, ``<stem>.tif``.
+
+    Each file is whole or absent, and files of an earlier run go first: where the label map exists, the others do too
+    and belong to it.
+
+    Parameters
+    ----------
+    folder : path
+        Made when missing.
+    stem : str
+    image : (H, W) or (H, W, C)
+    instances : Instances
+    class_names : sequence of str
+        Names of the classes 1..K.
+    mpp : float, optional
+        Microns per pixel; adds the columns in microns.
+    geojson_gz : bool
+        Compress the outlines (``<stem>.geojson.gz``).
+    overlay : bool
+        Draw the picture.
+    """
+    folder = Path(folder)
+    for suffix in SUFFIXES:
+        (folder / f"{stem}{suffix}").unlink(missing_ok=True)
+    write_table(folder / f"{stem}.csv", instances.table, class_names, mpp)
+    write_geojson(folder / f"{stem}.geojson{'.gz' if geojson_gz else ''}", instances, class_names, mpp)
+    if overlay:
+        write_image(folder / f"{stem}_overlay.png", draw_overlay(image, instances, class_names))
+    write_label_map(folder / f"{stem}.tif", instances.labels)
+
+
+def write_table(
+    path: str | os.PathLike, table: NucleusTable, class_names: Sequence[str], mpp: float | None = None
+) -> None:
+    """Write one row per nucleus.
+
+    Centroids have (0, 0) at the centre of the first pixel; boxes are half open. Probability is that of the class.
+    """
+    lengths = {
+        "centroid_x": table.centroid[:, 1],
+        "centroid_y": table.centroid[:, 0],
+        "area": table.area,
+        "box_x0": table.bounding_box[:, 1],
+        "box_y0": table.bounding_box[:, 0],
+        "box_x1": table.bounding_box[:, 3],
+        "box_y1": table.bounding_box[:, 2],
+    }
+    columns = {f"{name}_px": values for name, values in lengths.items()}
+    if mpp is not None:
+        columns |= {f"{name}_um": values * mpp for name, values in lengths.items() if name != "area"}
+        columns["area_um2"] = table.area * mpp**2
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["id", "class", "probability", *columns])
+        writer.writerows(_rows(table, class_names, list(columns.values())))
+
+
+def _rows(table: NucleusTable, class_names: Sequence[str], columns: list[np.ndarray]) -> Iterator[tuple]:
+    names = [class_names[k - 1] for k in table.class_id.tolist()]
+    chances = [f"{chance:.4f}" for chance in table.class_probabilities.max(axis=1, initial=0).tolist()]
+    values = [np.round(column, 3).tolist() for column in columns]
+    yield from zip(table.id.tolist(), names, chances, *values, strict=True)

@@ -1,0 +1,92 @@
+"""A picture for people: the image, the outlines of its nuclei in class colours, and a legend with counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from nucplan.instances import Instances
+from nucplan.palette import class_colour
+
+# Pictures are enlarged, at most three times, to about this side, so that a 1 px outline hides little of a nucleus.
+READABLE_SIDE = 1000
+LINE_HEIGHT = 28
+FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.55
+
+
+def draw_overlay(image: np.ndarray, instances: Instances, class_names: Sequence[str]) -> np.ndarray:
+    """Draw outlines and a legend.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C), any integer or float dtype
+        RGB of 8 bits is shown as it is; anything else is stretched between percentiles, three channels at most.
+    instances : Instances
+    class_names : sequence of str
+        Names of the classes 1..K.
+
+    Returns
+    -------
+    (H', W', 3) uint8 RGB; H' and W' are the image, enlarged 1 to 3 times, plus the legend below.
+    """
+    if image.shape[:2] != instances.labels.shape:
+        raise ValueError(f"image {image.shape[:2]} and label map {instances.labels.shape} differ in size")
+    factor = int(np.clip(round(READABLE_SIDE / max(image.shape[:2])), 1, 3))
+    size = (image.shape[1] * factor, image.shape[0] * factor)
+    picture = cv2.resize(as_rgb(image), size, interpolation=cv2.INTER_CUBIC)
+    labels = cv2.resize(instances.labels, size, interpolation=cv2.INTER_NEAREST)
+    _paint_outlines(picture, labels, instances.table.class_id)
+    counts = np.bincount(instances.table.class_id, minlength=len(class_names) + 1)[1:]
+    return np.concatenate([picture, _legend(class_names, counts, picture.shape[1])])
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Any image as (H, W, 3) uint8: grey is repeated, of many channels the first three are taken and stretched."""
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return np.ascontiguousarray(image)
+    channels = image[..., None] if image.ndim == 2 else image[..., :3]
+    stretched = [_stretched(channels[..., c]) for c in range(channels.shape[2])]
+    if len(stretched) == 1:
+        stretched *= 3
+    stretched += [np.zeros_like(stretched[0])] * (3 - len(stretched))
+    return np.stack(stretched, axis=-1)
+
+
+def _stretched(channel: np.ndarray) -> np.ndarray:
+    # A thinned-out sample is enough for percentiles of a large image.
+    stride = max(1, max(channel.shape) // 1000)
+    low, high = np.percentile(channel[::stride, ::stride], (0.5, 99.8))
+    scale = 255 / max(float(high) - float(low), 1e-6)
+    return np.clip((channel.astype(np.float32) - np.float32(low)) * np.float32(scale), 0, 255).astype(np.uint8)
+
+
+def _paint_outlines(picture: np.ndarray, labels: np.ndarray, class_id: np.ndarray) -> None:
+    edge = np.zeros(labels.shape, bool)
+    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= labels[1:] != labels[:-1]
+    edge[:-1] |= labels[1:] != labels[:-1]
+    # Drawn inside of the nuclei, so that two that touch show two lines.
+    edge &= labels > 0
+    colours = np.array([(0, 0, 0), *(class_colour(int(k)) for k in class_id)], np.uint8)
+    picture[edge] = colours[labels[edge]]
+
+
+def _legend(class_names: Sequence[str], counts: np.ndarray, width: int) -> np.ndarray:
+    """White strip with a swatch, the name and the count of each class, wrapped to ``width``."""
+    entries = [f"{name}: {count}" for name, count in zip(class_names, counts, strict=True)]
+    places, x, line = [], 10, 0
+    for entry in entries:
+        needed = cv2.getTextSize(entry, FONT, FONT_SCALE, 1)[0][0] + 50
+        if x > 10 and x + needed > width:
+            x, line = 10, line + 1
+        places.append((x, line))
+        x += needed
+    strip = np.full(((line + 1) * LINE_HEIGHT, width, 3), 255, np.uint8)
+    for k, (entry, (x, line)) in enumerate(zip(entries, places, strict=True), start=1):
+        base = line * LINE_HEIGHT
+        cv2.rectangle(strip, (x, base + 7), (x + 14, base + 21), class_colour(k), cv2.FILLED)
+        cv2.putText(strip, entry, (x + 22, base + 20), FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    return strip

@@ -1,0 +1,167 @@
+"""From a picture to nuclei with an ensemble of trained folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from nucplan.checkpoints import FINAL, load_checkpoint
+from nucplan.datasets.raw import parse_dataset_json
+from nucplan.errors import NucplanError
+from nucplan.files import read_json
+from nucplan.inference.tiles import predict_probabilities
+from nucplan.instances import DecoderPlan, Instances, NucleusProbabilities, decode, instances_from_labels
+from nucplan.layout import CONFIGURATION
+from nucplan.networks.nucleus_net import NucleusNet
+
+# Tiles of one forward pass hold at most this many pixels, which keeps activations of any plan under 2 GiB.
+PIXELS_PER_PASS = {"cpu": 8 * 128**2, "cuda": 16 * 256**2}
+
+
+@dataclass
+class Predictor:
+    """An ensemble and everything it needs from its plan.
+
+    Attributes
+    ----------
+    networks
+        In evaluation mode, on ``device``; their probabilities are averaged.
+    plans, dataset_json
+        As they lie in the model folder.
+    device
+        Where tiles are computed.
+    mirror
+        Average over the four mirrorings of each tile.
+    """
+
+    networks: Sequence[nn.Module]
+    plans: dict[str, Any]
+    dataset_json: dict[str, Any]
+    device: torch.device
+    mirror: bool = False
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: torch.device, mirror: bool = False) -> Predictor:
+        """Load all finished folds of a model folder.
+
+        Raises
+        ------
+        NucplanError
+            If no fold is finished, or a file of the folder is missing or damaged.
+        """
+        folds = sorted(folder.glob(f"fold_*/{FINAL}"))
+        if not folds:
+            raise NucplanError(f"{folder} has no finished fold (fold_*/{FINAL}); train one first with nucplan_train.")
+        networks = [load_network(path, device) for path in folds]
+        return cls(networks, read_json(folder / "plans.json"), read_json(folder / "dataset.json"), device, mirror)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes 1..K, in order."""
+        labels = {name: value for name, value in self.dataset_json["labels"].items() if name not in ("background", "ignore")}
+        return sorted(labels, key=labels.get)
+
+    def __call__(self, image: np.ndarray, progress=iter) -> Instances:
+        """Nuclei of one picture.
+
+        Parameters
+        ----------
+        image
+            (H, W) or (H, W, C), uint8 or uint16, with the channels and the pixel size of the training data.
+        progress
+            Wraps the rows of tiles, for a progress bar.
+
+        Returns
+        -------
+        Instances
+            At the size of the picture.
+
+        Raises
+        ------
+        NucplanError
+            If the number of channels is not that of the training data.
+        """
+        probabilities, region = self.probabilities(image, progress)
+        instances = decode(NucleusProbabilities(probabilities), DecoderPlan.from_dict(self._decision("decoder")))
+        height, width = (stop - start for start, stop in region)
+        if probabilities.shape[1:] == image.shape[:2]:
+            return instances
+        return _at_image_size(instances, image.shape[:2], region, (height, width))
+
+    def probabilities(self, image: np.ndarray, progress=iter) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """Class probabilities (K + 1, h, w) float16 at the planned scale, and the rows and columns that they cover."""
+        network_input, region = self._preprocess(image)
+        patch = self._decision("patch_size")[0]
+        maps = predict_probabilities(
+            self.networks,
+            network_input,
+            tile=patch,
+            overlap=self._decision("tile_overlap"),
+            batch_size=max(1, PIXELS_PER_PASS[self.device.type] // patch**2),
+            device=self.device,
+            mirror=self.mirror,
+            progress=progress,
+        )
+        return maps, region
+
+    def _decision(self, name: str) -> Any:
+        return self.plans["nucplan"]["decisions"][name]["value"]
+
+    def _preprocess(self, image: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        channels_first = np.atleast_3d(image).transpose(2, 0, 1)[:, None]
+        expected = len(self.dataset_json["channel_names"])
+        if len(channels_first) != expected:
+            raise NucplanError(f"The model was trained on images of {expected} channel(s), this one has {len(channels_first)}.")
+        manager = PlansManager(self.plans)
+        data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
+            channels_first, None, {"spacing": [999, 1, 1]}, manager, manager.get_configuration(CONFIGURATION), self.dataset_json
+        )
+        return np.ascontiguousarray(data[:, 0]), [tuple(map(int, side)) for side in properties["bbox_used_for_cropping"][1:]]
+
+
+def load_network(checkpoint: Path, device: torch.device) -> NucleusNet:
+    """The network of one checkpoint, in evaluation mode."""
+    content = load_checkpoint(checkpoint, device)
+    if "network_kwargs" not in content:
+        raise NucplanError(f"{checkpoint} is not a checkpoint of nucplan; train the fold with nucplan_train.")
+    network = NucleusNet(**content["network_kwargs"])
+    network.load_state_dict(content["network_weights"])
+    return network.to(device).eval()
+
+
+def model_classes(folder: Path) -> tuple[str, ...]:
+    """Class names of a model folder without loading its networks."""
+    return parse_dataset_json(folder / "dataset.json").class_names
+
+
+def _at_image_size(
+    instances: Instances, shape: tuple[int, int], region: list[tuple[int, int]], size: tuple[int, int]
+) -> Instances:
+    """Undo scale and crop: nearest neighbour, so that ids stay ids; the table is measured again."""
+    labels = cv2.resize(instances.labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    whole = np.zeros(shape, np.int32)
+    (top, bottom), (left, right) = region
+    whole[top:bottom, left:right] = labels
+    return instances_from_labels(whole, instances.table.class_probabilities)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda`` as a device.
+
+    Raises
+    ------
+    NucplanError
+        If ``cuda`` is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise NucplanError("--device cuda was asked for, but torch finds no CUDA GPU; use --device cpu.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

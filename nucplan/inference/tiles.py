@@ -1,0 +1,113 @@
+"""Gaussian-weighted overlapping tiles: class probabilities of an image of any size in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MIRRORS = ((), (2,), (3,), (2, 3))
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Starts of the fewest evenly spread tiles that cover ``length`` with at least ``overlap`` pixels in common."""
+    if length <= tile:
+        return [0]
+    count = int(np.ceil((length - tile) / (tile - overlap))) + 1
+    return [int(start) for start in np.linspace(0, length - tile, count).round()]
+
+
+def gaussian_window(tile: int) -> np.ndarray:
+    """(tile, tile) float32 weights, 1 in the middle; sigma is an eighth of the tile (nnU-Net, Isensee et al. 2021)."""
+    distance = (np.arange(tile) - (tile - 1) / 2) / (tile / 8)
+    profile = np.exp(-(distance**2) / 2)
+    # Corners must keep a weight that float32 can divide by.
+    return np.maximum(np.outer(profile, profile), 1e-4).astype(np.float32)
+
+
+@torch.inference_mode()
+def predict_probabilities(
+    networks: Sequence[nn.Module],
+    image: np.ndarray,
+    tile: int,
+    overlap: int,
+    batch_size: int,
+    device: torch.device,
+    mirror: bool = False,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> np.ndarray:
+    """Mean class probabilities of an ensemble.
+
+    Works through the image one row of tiles at a time; beside image and result it holds one band of accumulated
+    probabilities, whatever the number of networks.
+
+    Parameters
+    ----------
+    networks
+        Each with ``maps(images)``, in evaluation mode on ``device``.
+    image
+        (C, H, W) float32, normalised, at the planned scale.
+    tile, overlap
+        In pixels; the tile is a multiple of what the networks need.
+    batch_size
+        Tiles per forward pass.
+    device
+        Mixed precision is used on CUDA.
+    mirror
+        Average over the four mirrorings.
+    progress
+        Wraps the rows of tiles, for a progress bar.
+
+    Returns
+    -------
+    ndarray
+        (K + 1, H, W) float16.
+    """
+    padded = _pad_to(image, tile)
+    height, width = padded.shape[1:]
+    rows, columns = (tile_starts(side, tile, overlap) for side in (height, width))
+    window = torch.from_numpy(gaussian_window(tile))
+    result: np.ndarray | None = None
+    band = weight = None
+    for row, next_row in progress(list(zip(rows, [*rows[1:], height], strict=True))):
+        for first in range(0, len(columns), batch_size):
+            chosen = columns[first : first + batch_size]
+            tiles = np.stack([padded[:, row : row + tile, c : c + tile] for c in chosen])
+            probabilities = _ensemble(networks, torch.from_numpy(tiles).to(device), mirror).float().cpu()
+            if band is None:
+                band = torch.zeros(probabilities.shape[1], tile, width)
+                weight = torch.zeros(tile, width)
+                result = np.empty((probabilities.shape[1], height, width), np.float16)
+            for column, tile_probabilities in zip(chosen, probabilities, strict=True):
+                band[:, :, column : column + tile] += tile_probabilities * window
+                weight[:, column : column + tile] += window
+        done = next_row - row
+        result[:, row:next_row] = (band[:, :done] / weight[:done]).numpy()
+        band, weight = _advance(band, done), _advance(weight, done)
+    return result[:, : image.shape[1], : image.shape[2]]
+
+
+def _ensemble(networks: Sequence[nn.Module], images: Tensor, mirror: bool) -> Tensor:
+    mirrors = MIRRORS if mirror else MIRRORS[:1]
+    total = torch.zeros(())
+    with torch.autocast(images.device.type, enabled=images.device.type == "cuda"):
+        for network in networks:
+            for axes in mirrors:
+                logits = network.maps(torch.flip(images, axes)).semantic
+                total = total.to(logits.device) + torch.flip(logits.float().softmax(1), axes)
+    return total / (len(networks) * len(mirrors))
+
+
+def _pad_to(image: np.ndarray, tile: int) -> np.ndarray:
+    missing = [max(0, tile - side) for side in image.shape[1:]]
+    if not any(missing):
+        return image
+    mode = "reflect" if all(m < side for m, side in zip(missing, image.shape[1:], strict=True)) else "edge"
+    return np.pad(image, ((0, 0), *((0, m) for m in missing)), mode=mode)
+
+
+def _advance(buffer: Tensor, rows: int) -> Tensor:
+    return torch.cat([buffer[..., rows:, :], torch.zeros_like(buffer[..., :rows, :])], dim=-2)

@@ -1,0 +1,296 @@
+"""Nuclei as instances: what they are (types), how probability maps become them (decode), and their table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import cc3d
+import cv2
+import numpy as np
+from skimage.segmentation import relabel_sequential
+
+from nucplan.errors import NucplanError
+from nucplan.watershed import Basins, find_basins, join_shallow
+
+# Rows that are read at once where a full-size temporary would be of 8 bytes per pixel.
+ROWS_PER_PASS = 1024
+
+
+@dataclass(frozen=True)
+class DecoderPlan:
+    """How probability maps become instances; every length is a fraction of the planned nuclear diameter.
+
+    Attributes
+    ----------
+    diameter : float
+        Planned (median equivalent) nuclear diameter in pixels of the map.
+    seed_spacing : float
+        A seed is the highest point this far around, as a fraction of the diameter.
+    neck : float
+        Touching nuclei are parted where the distance map at their pass is below this fraction of the lower peak.
+    smoothing : float
+        Standard deviation of the Gaussian on the distance map, as a fraction of the diameter.
+    minimum_area : float
+        Smaller instances are dropped; a fraction of the area of a disc of the planned diameter.
+    maximum_hole : float
+        Holes up to this area are filled; a fraction of the same disc.
+    foreground_threshold : float
+        A pixel is nuclear where the probability of not being background exceeds this.
+    """
+
+    diameter: float
+    seed_spacing: float = 0.3
+    neck: float = 0.87
+    smoothing: float = 0.1
+    minimum_area: float = 0.06
+    maximum_hole: float = 0.1
+    foreground_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.diameter > 0:
+            raise NucplanError(f"The decoder needs a nuclear diameter above 0 pixels, not {self.diameter}; plan again.")
+        if not 0 < self.foreground_threshold < 1:
+            raise NucplanError(f"The foreground threshold must lie between 0 and 1, not {self.foreground_threshold}.")
+
+    @property
+    def disc_area(self) -> float:
+        """Area in pixels of a disc of the planned diameter."""
+        return float(np.pi * self.diameter**2 / 4)
+
+    def to_dict(self) -> dict[str, float]:
+        """The plan as plain numbers, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DecoderPlan:
+        """Read what ``to_dict`` wrote.
+
+        Raises
+        ------
+        NucplanError
+            If a key is unknown, the diameter is missing, or a value is not a number.
+        """
+        names = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(names))
+        if unknown or "diameter" not in values:
+            problem = f"does not know '{unknown[0]}'" if unknown else "misses 'diameter'"
+            raise NucplanError(f"The decoder section of the plan {problem}; its keys are {', '.join(names)}.")
+        try:
+            return cls(**{name: float(value) for name, value in values.items()})
+        except TypeError as error:
+            raise NucplanError(f"The decoder section of the plan holds a value that is no number ({error}).") from None
+
+
+class NucleusProbabilities(NamedTuple):
+    """Network output of one image, as probabilities.
+
+    Attributes
+    ----------
+    semantic : (K + 1, H, W) float32 or float16, in memory or a memmap
+        Softmax over background (0) and the classes 1..K.
+    """
+
+    semantic: np.ndarray
+
+
+@dataclass(frozen=True)
+class NucleusTable:
+    """One row per nucleus, in the order of the ids.
+
+    Attributes
+    ----------
+    id : (N,) int32
+        1..N, the values in the label map.
+    class_id : (N,) int32
+        1..K.
+    class_probabilities : (N, K) float32
+        Rows sum to 1; column k - 1 is class k.
+    centroid : (N, 2) float64
+        Row and column in pixels; the centre of the first pixel is (0, 0).
+    area : (N,) int64
+        In pixels.
+    bounding_box : (N, 4) int32
+        row0, col0, row1, col1 in pixels, half open.
+    """
+
+    id: np.ndarray
+    class_id: np.ndarray
+    class_probabilities: np.ndarray
+    centroid: np.ndarray
+    area: np.ndarray
+    bounding_box: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+class Instances(NamedTuple):
+    """The nuclei of one image: ``labels`` (H, W) int32 with ids 1..N without gaps and 0 background, and their table."""
+
+    labels: np.ndarray
+    table: NucleusTable
+
+
+def decode(maps: NucleusProbabilities, plan: DecoderPlan) -> Instances:
+    """Turn probability maps into nuclei.
+
+    Foreground by threshold, small holes filled, touching nuclei parted (`nucplan.watershed`), instances below the
+    minimum area dropped. The class of a nucleus is the largest of its mean class probabilities. Ids run from 1 to N
+    in the order of the centroids, by row, then by column.
+
+    Parameters
+    ----------
+    maps : NucleusProbabilities
+        ``semantic`` of shape (K + 1, H, W); read in bands, never copied as a whole.
+    plan : DecoderPlan
+
+    Raises
+    ------
+    ValueError
+        If ``semantic`` is not (K + 1, H, W) with K >= 1.
+    """
+    semantic = maps.semantic
+    if semantic.ndim != 3 or len(semantic) < 2:
+        raise ValueError(f"semantic has shape {semantic.shape}, not (K + 1, H, W) with at least two channels")
+    foreground = np.less(semantic[0], np.float32(1 - plan.foreground_threshold), order="C")
+    fill_holes(foreground, plan.maximum_hole * plan.disc_area)
+    basins = find_basins(foreground, plan.smoothing * plan.diameter, plan.seed_spacing * plan.diameter)
+    labels, shape = _joined(basins, plan)
+    return Instances(labels, _table(shape, _mean_class_probabilities(labels, semantic, len(shape.area))))
+
+
+def instances_from_labels(
+    labels: np.ndarray, classes: Mapping[int, int] | np.ndarray | None = None, class_count: int = 1
+) -> Instances:
+    """Tabulate a label map; gaps between the ids are closed, their order is kept.
+
+    Parameters
+    ----------
+    labels : (H, W) integer
+        Ids, 0 background.
+    classes : mapping from id to class, or (H, W) integer class map, or None
+        Classes are 1..K. With a map, the class probabilities are the shares of the nucleus' pixels; None makes every
+        nucleus class 1.
+    class_count : int
+        K.
+
+    Raises
+    ------
+    ValueError
+        If an id has no class in 1..K.
+    """
+    labels, _, original = relabel_sequential(np.ascontiguousarray(labels))
+    labels = labels.astype(np.int32, copy=False)
+    shape = _measure(labels)
+    if isinstance(classes, np.ndarray):
+        return Instances(labels, _table(shape, _class_shares(labels, classes, len(shape.area), class_count)))
+    ids = np.asarray(original[np.arange(1, len(shape.area) + 1)])
+    class_id = np.array([1 if classes is None else classes.get(int(i), 0) for i in ids], np.int64)
+    if not np.isin(class_id, np.arange(1, class_count + 1)).all():
+        raise ValueError(f"a nucleus has no class from 1 to {class_count}")
+    return Instances(labels, _table(shape, np.eye(class_count, dtype=np.float32)[class_id - 1]))
+
+
+def fill_holes(foreground: np.ndarray, maximum_area: float) -> None:
+    """Fill, in place, background regions of at most ``maximum_area`` pixels that do not touch the image border.
+
+    ``foreground`` is (H, W) bool; background is 8-connected, as the foreground is 4-connected.
+    """
+    _, regions, boxes, _ = cv2.connectedComponentsWithStats((~foreground).view(np.uint8), connectivity=8)
+    left, top, width, height, area = boxes.T
+    inside = (left > 0) & (top > 0) & (left + width < foreground.shape[1]) & (top + height < foreground.shape[0])
+    small = inside & (area <= maximum_area)
+    # Region 0 is the foreground itself.
+    small[0] = False
+    if small.any():
+        np.logical_or(foreground, small[regions], out=foreground)
+
+
+class _Shape(NamedTuple):
+    """What a label map alone says of its nuclei; fields as in `NucleusTable`, rows by id."""
+
+    centroid: np.ndarray
+    area: np.ndarray
+    bounding_box: np.ndarray
+
+
+def _measure(labels: np.ndarray) -> _Shape:
+    if not labels.any():
+        return _Shape(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros((0, 4), np.int32))
+    # cc3d wants more pixels than ids, which a row of background gives to any map.
+    if labels.max() >= labels.size:
+        labels = np.pad(labels, ((0, 1), (0, 0)))
+    found = cc3d.statistics(labels, no_slice_conversion=True)
+    row0, row1, col0, col1 = found["bounding_boxes"][1:].astype(np.int32).T
+    return _Shape(
+        found["centroids"][1:],
+        found["voxel_counts"][1:].astype(np.int64),
+        np.stack([row0, col0, row1 + 1, col1 + 1], axis=1),
+    )
+
+
+def _joined(basins: Basins, plan: DecoderPlan) -> tuple[np.ndarray, _Shape]:
+    """Join basins into nuclei, drop what is too small, number the rest by centroid: labels and their shapes."""
+    minimum_area = plan.minimum_area * plan.disc_area
+    parts = _measure(basins.labels)
+    group = join_shallow(basins, np.append(0, parts.area), plan.neck, minimum_area)
+    shape = _union(parts, group[1:] - 1)
+    kept = np.flatnonzero(shape.area >= max(1.0, minimum_area))
+    order = kept[np.lexsort((shape.centroid[kept, 1], shape.centroid[kept, 0]))]
+    new_id = np.zeros(len(group), np.int32)
+    new_id[order + 1] = np.arange(1, len(order) + 1)
+    return new_id[group][basins.labels], _Shape(*(column[order] for column in shape))
+
+
+def _union(parts: _Shape, group: np.ndarray) -> _Shape:
+    """Shapes of groups of parts; ``group`` (N,) is the row that stands for each part, other rows become empty."""
+    area = np.zeros_like(parts.area)
+    np.add.at(area, group, parts.area)
+    moment = np.zeros_like(parts.centroid)
+    np.add.at(moment, group, parts.area[:, None] * parts.centroid)
+    box = parts.bounding_box.copy()
+    np.minimum.at(box[:, :2], group, parts.bounding_box[:, :2])
+    np.maximum.at(box[:, 2:], group, parts.bounding_box[:, 2:])
+    return _Shape(moment / np.maximum(area, 1)[:, None], area, box)
+
+
+def _table(shape: _Shape, class_probabilities: np.ndarray) -> NucleusTable:
+    return NucleusTable(
+        id=np.arange(1, len(shape.area) + 1, dtype=np.int32),
+        class_id=(class_probabilities.argmax(axis=1) + 1).astype(np.int32),
+        class_probabilities=class_probabilities.astype(np.float32, copy=False),
+        centroid=shape.centroid,
+        area=shape.area,
+        bounding_box=shape.bounding_box,
+    )
+
+
+def _mean_class_probabilities(labels: np.ndarray, semantic: np.ndarray, count: int) -> np.ndarray:
+    """Mean of each class over each nucleus, rows scaled to sum 1: (N, K) float32."""
+    sums = np.zeros((len(semantic) - 1, count + 1))
+    for top in range(0, labels.shape[0], ROWS_PER_PASS):
+        rows = slice(top, top + ROWS_PER_PASS)
+        pixels = np.flatnonzero(labels[rows])
+        ids = labels[rows].ravel()[pixels].astype(np.intp)
+        for k, sums_of_class in enumerate(sums, start=1):
+            sums_of_class += np.bincount(ids, semantic[k, rows].ravel()[pixels], minlength=count + 1)
+    return _rows_to_one(sums[:, 1:].T)
+
+
+def _class_shares(labels: np.ndarray, class_map: np.ndarray, count: int, class_count: int) -> np.ndarray:
+    """Share of each class among the classified pixels of each nucleus: (N, K) float32."""
+    pixels = np.flatnonzero((labels > 0) & (class_map > 0) & (class_map <= class_count))
+    pairs = labels.ravel()[pixels].astype(np.int64) * class_count + class_map.ravel()[pixels] - 1
+    votes = np.bincount(pairs, minlength=(count + 1) * class_count).reshape(count + 1, class_count)[1:]
+    if not votes.any(axis=1).all():
+        raise ValueError(f"nucleus {votes.any(axis=1).argmin() + 1} has no pixel of a class from 1 to {class_count}")
+    return _rows_to_one(votes.astype(np.float64))
+
+
+def _rows_to_one(weights: np.ndarray) -> np.ndarray:
+    # A nucleus without any class evidence gets equal shares.
+    totals = weights.sum(axis=1, keepdims=True)
+    shares = np.full_like(weights, 1 / max(1, weights.shape[1]))
+    return np.divide(weights, totals, out=shares, where=totals > 0).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Metrics of nucleus instances and classes: one overlap table, then every number from it."""

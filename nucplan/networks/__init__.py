@@ -1,0 +1,1 @@
+"""Networks: encoder, pixel stem, decoder, heads; a network is the sum of these parts."""

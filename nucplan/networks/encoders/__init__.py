@@ -1,0 +1,1 @@
+"""Encoders by family: each gives four token maps of one image, from shallow to deep."""

@@ -1,0 +1,105 @@
+"""Any timm Vision Transformer as an encoder, by its timm name."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nucplan.errors import NucplanError
+
+STRIDES = {8: 8, 14: 16, 16: 16}
+
+
+class TimmViT(nn.Module):
+    """A timm ViT tapped at four depths.
+
+    Taps are the raw outputs of blocks ``depth * {1, 2, 3, 4} / 4``, without the final norm and without class or
+    register tokens (CellViT, Hörst et al. 2024). A ViT of patch 14 sees its input resized by 14/16, so that its
+    tokens lie on the grid of stride 16 that the decoder expects.
+
+    Parameters
+    ----------
+    name
+        A timm model name, for example ``vit_tiny_patch16_224``.
+    in_channels
+        Channels of the image. A grey image is shown to a frozen (pretrained) encoder three times.
+    depth
+        Number of blocks, if other than the model's own (training from scratch only).
+    frozen
+        No gradients and always in evaluation mode.
+
+    Raises
+    ------
+    NucplanError
+        If timm has no such ViT, its patch is not 8, 14 or 16, or a frozen one is asked for 2 or more than 3 channels.
+    """
+
+    def __init__(self, name: str, in_channels: int, depth: int | None = None, frozen: bool = False) -> None:
+        super().__init__()
+        self.repeat_grey = frozen and in_channels == 1
+        if frozen and in_channels not in (1, 3):
+            raise NucplanError(
+                f"The pretrained encoder '{name}' takes grey or RGB images, these have {in_channels} channels; "
+                "train without --weights."
+            )
+        self.vit = _create(name, 3 if self.repeat_grey else in_channels, depth)
+        self.patch = self.vit.patch_embed.patch_size[0]
+        if self.patch not in STRIDES:
+            raise NucplanError(f"The encoder '{name}' has patch {self.patch}; nucplan takes patch 8, 14 or 16.")
+        self.stride = STRIDES[self.patch]
+        self.channels = self.vit.embed_dim
+        blocks = len(self.vit.blocks)
+        self.taps = [max(1, round(blocks * k / 4)) - 1 for k in (1, 2, 3, 4)]
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> TimmViT:
+        return super().train(mode and not self.frozen)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, C, H, W) float, H and W multiples of the stride, to four maps (B, D, H/stride, W/stride)."""
+        if self.repeat_grey:
+            images = images.expand(-1, 3, -1, -1)
+        if self.patch != self.stride:
+            size = [side // self.stride * self.patch for side in images.shape[2:]]
+            images = functional.interpolate(images, size, mode="bilinear", antialias=True)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            # Shallow ViTs can tap one block twice, and timm returns each block once.
+            maps = self.vit.forward_intermediates(
+                images, indices=sorted(set(self.taps)), norm=False, output_fmt="NCHW", intermediates_only=True
+            )
+        by_block = dict(zip(sorted(set(self.taps)), maps, strict=True))
+        return [by_block[block] for block in self.taps]
+
+
+def _create(name: str, in_channels: int, depth: int | None) -> nn.Module:
+    with warnings.catch_warnings():
+        # timm's import of torch.jit warns on every start; it is nothing that a user could act on.
+        warnings.simplefilter("ignore", FutureWarning)
+        import timm
+        from timm.models.vision_transformer import VisionTransformer
+    if not timm.is_model(name):
+        some = ", ".join(timm.list_models("vit_*patch16*224*")[:6])
+        raise NucplanError(f"timm knows no model '{name}'; a ViT such as {some} is wanted (timm.list_models('vit_*')).")
+    options = {} if depth is None else {"depth": depth}
+    try:
+        model = timm.create_model(
+            name, pretrained=False, num_classes=0, global_pool="", in_chans=in_channels, dynamic_img_size=True, **options
+        )
+    except TypeError:
+        raise NucplanError(f"The timm model '{name}' has no dynamic image size; choose a plain ViT.") from None
+    if not isinstance(model, VisionTransformer):
+        raise NucplanError(f"The timm model '{name}' is no plain Vision Transformer; choose one named vit_*.")
+    return model
+
+
+def input_statistics(name: str) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per RGB channel (images in [0, 1]) that the timm model was pretrained with."""
+    import timm
+
+    configuration = timm.get_pretrained_cfg(name)
+    return list(configuration.mean), list(configuration.std)

@@ -1,0 +1,135 @@
+"""Touching nuclei parted by the shape of the foreground: distance map, seeds, watershed, shallow basins joined.
+
+A binary foreground says nothing about where one nucleus ends but its outline, so a cut is made where the outline has
+a neck: where the distance to the background at the pass between two basins falls below a fraction of the lower peak.
+That ratio has no unit, hence one value serves nuclei of every size (a relative form of the h-maxima transform).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from skimage.segmentation import watershed
+
+
+class Basins(NamedTuple):
+    """A foreground cut at every local maximum of its distance map.
+
+    Attributes
+    ----------
+    labels : (H, W) int32
+        Ids above 0, with gaps; each foreground pixel has one.
+    landscape : (H, W) float32
+        Smoothed distance to the background in pixels.
+    peaks : (ids,) float32
+        Height of the landscape at the seed, by id; 0 where a component was not cut.
+    """
+
+    labels: np.ndarray
+    landscape: np.ndarray
+    peaks: np.ndarray
+
+
+def find_basins(foreground: np.ndarray, sigma: float, spacing: float) -> Basins:
+    """Cut a foreground mask at the passes between its seeds; a component without a seed is one basin.
+
+    Parameters
+    ----------
+    foreground : (H, W) bool
+        Taken as 4-connected.
+    sigma : float
+        Smoothing of the distance map in pixels.
+    spacing : float
+        Half width in pixels of the square window in which a seed has to be the maximum.
+    """
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(foreground.view(np.uint8), connectivity=4)
+    landscape = distance_landscape(foreground, sigma)
+    seeds = label_maxima(landscape, foreground, spacing)
+    pixels = np.flatnonzero(seeds)
+    ids, components = seeds.flat[pixels], labels.flat[pixels]
+    seed_count = int(ids.max(initial=0))
+    peaks = np.zeros(count + seed_count, np.float32)
+    peaks[count - 1 + ids] = landscape.flat[pixels]
+    component_of_seed = np.zeros(seed_count + 1, np.intp)
+    component_of_seed[ids] = components
+    # One seed, or none, floods its whole component: only the others need a watershed, each in its own box.
+    for component in np.flatnonzero(np.bincount(component_of_seed[1:], minlength=count) > 1):
+        left, top, width, height, _ = boxes[component]
+        box = np.s_[top : top + height, left : left + width]
+        inside = labels[box] == component
+        flooded = watershed(-landscape[box], seeds[box], mask=inside)
+        np.copyto(labels[box], flooded + np.int32(count - 1), where=inside)
+    return Basins(labels, landscape, peaks)
+
+
+def distance_landscape(foreground: np.ndarray, sigma: float) -> np.ndarray:
+    """Smoothed distance to the background, (H, W) float32 in pixels.
+
+    Outside of the image counts as nothing, not as background: a nucleus that the border cuts keeps its centre. The
+    distance is the 5 x 5 chamfer one (within 2 % of the Euclidean; Borgefors 1986), four times as fast as the exact.
+    """
+    distance = cv2.distanceTransform(foreground.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    # Without any background pixel OpenCV answers a sentinel, which would not survive the smoothing.
+    np.minimum(distance, np.float32(max(foreground.shape)), out=distance)
+    return cv2.GaussianBlur(distance, (0, 0), sigma) if sigma > 0 else distance
+
+
+def label_maxima(landscape: np.ndarray, foreground: np.ndarray, spacing: float) -> np.ndarray:
+    """Local maxima within the foreground as regions 1..S, (H, W) int32; a plateau is one region."""
+    side = 2 * max(1, round(spacing)) + 1
+    maxima = landscape >= cv2.dilate(landscape, np.ones((side, side), np.uint8))
+    maxima &= foreground
+    return cv2.connectedComponents(maxima.view(np.uint8), connectivity=4)[1]
+
+
+def join_shallow(basins: Basins, areas: np.ndarray, neck: float, minimum_area: float) -> np.ndarray:
+    """Join basins that no neck parts, and small ones to their neighbour: Kruskal's algorithm, highest pass first.
+
+    Parameters
+    ----------
+    basins : Basins
+    areas : (ids,) integer
+        Pixels of each id.
+    neck : float
+        Two basins stay apart where their pass is below this fraction of the lower peak; 0 to 1.
+    minimum_area : float
+        A basin of fewer pixels joins its neighbour over the highest pass.
+
+    Returns
+    -------
+    (ids,) int32
+        For each id, the id that stands for what it was joined to.
+    """
+    low, high, saddles = _passes(basins)
+    peaks, areas = basins.peaks.copy(), areas.copy()
+    # Joining raises peaks and areas, so what is not joined at first sight never will be.
+    shallow = saddles > neck * np.minimum(peaks[low], peaks[high])
+    likely = shallow | (np.minimum(areas[low], areas[high]) < minimum_area)
+    parents = list(range(len(areas)))
+    for a, b, saddle in zip(low[likely].tolist(), high[likely].tolist(), saddles[likely].tolist(), strict=True):
+        a, b = _root(parents, a), _root(parents, b)
+        if a != b and (saddle > neck * min(peaks[a], peaks[b]) or min(areas[a], areas[b]) < minimum_area):
+            parents[b], peaks[a], areas[a] = a, max(peaks[a], peaks[b]), areas[a] + areas[b]
+    return np.array([_root(parents, basin) for basin in range(len(parents))], np.int32)
+
+
+def _root(parents: list[int], basin: int) -> int:
+    while parents[basin] != basin:
+        parents[basin] = basin = parents[parents[basin]]
+    return basin
+
+
+def _passes(basins: Basins) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbouring basins (low id, high id) and the height of their contact, pixel by pixel, highest first."""
+    pairs, heights = [], []
+    for one, other in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        a, b = basins.labels[one], basins.labels[other]
+        contact = np.nonzero((a != b) & (a > 0) & (b > 0))
+        pairs.append(np.sort([a[contact], b[contact]], axis=0))
+        heights.append(np.minimum(basins.landscape[one][contact], basins.landscape[other][contact]))
+    low, high = np.concatenate(pairs, axis=1)
+    height = np.concatenate(heights)
+    order = np.lexsort((high, low, -height))
+    return low[order], high[order], height[order]

@@ -1,0 +1,66 @@
+"""Fixtures that several parts share: real data where present, one root per session, a tiny planned dataset."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Set before torch is imported: spinning threads stall each other where tests run side by side.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images; tests that need it skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real images are not here")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _no_variables_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "NUCPLAN_ROOT", "nnUNet_extTrainer"):
+        # Set first: what a test sets itself is then taken back as well.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+TINY = {"patch_size": 64, "batch_size": 2, "encoder": {"depth": 2}, "network_width": [4, 8, 8, 8, 8]}
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with dataset 1, ten synthetic images, planned with a tiny network and preprocessed; copy before writing."""
+    import json
+
+    from nucplan.cli import convert, plan_and_preprocess
+    from nucplan.datasets.synthetic import write_synthetic
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_synthetic(folder / "source", images=12, size=96, seed=1, images_per_slide=2)
+    root = ["--root", str(folder / "root")]
+    overrides = [part for name, value in TINY.items() for part in ("--override", f"{name}={json.dumps(value)}")]
+    with pytest.MonkeyPatch.context() as patch:
+        # The commands set nnU-Net's variables for the rest of the process.
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            patch.setenv(name, "")
+        assert convert.main(["folder", str(folder / "source"), "1", "Tiny", "--test-split", "0.17", *root]) == 0
+        assert plan_and_preprocess.main(["1", "--device", "cpu", *overrides, *root]) == 0
+    return folder / "root"
+
+
+@pytest.fixture
+def root(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of ``tiny_root`` that a test may change; nnU-Net's variables point to it."""
+    import shutil
+
+    copy = tmp_path / "root"
+    shutil.copytree(tiny_root, copy)
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(copy / name))
+        (copy / name).mkdir(exist_ok=True)
+    return copy

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nucplan.inference.tiles import gaussian_window, predict_probabilities, tile_starts
+from nucplan.networks.nucleus_net import NucleusMaps
+
+CPU = torch.device("cpu")
+
+
+class Pointwise(nn.Module):
+    """Logits that depend on each pixel alone, so that tiling must change nothing."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.largest_batch = 0
+
+    def maps(self, images: torch.Tensor) -> NucleusMaps:
+        self.largest_batch = max(self.largest_batch, len(images))
+        return NucleusMaps(torch.cat([images * self.scale, -images[:, :1], images[:, 1:] ** 2], 1))
+
+
+def softmax_of(image: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    return Pointwise(scale).maps(torch.from_numpy(image)[None]).semantic.softmax(1)[0].numpy()
+
+
+@given(st.integers(1, 500), st.integers(8, 64), st.data())
+def test_tiles_cover_everything_with_the_overlap(length, tile, data):
+    overlap = data.draw(st.integers(0, tile - 1))
+    starts = tile_starts(length, tile, overlap)
+    assert starts[0] == 0
+    assert starts == sorted(set(starts))
+    if length > tile:
+        assert starts[-1] + tile == length
+        assert all(a + tile - b >= overlap for a, b in zip(starts, starts[1:], strict=False))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(3, 70), st.integers(3, 70), st.sampled_from([(16, 4), (16, 8), (32, 12)]), st.booleans(), st.integers(1, 5))
+def test_a_pointwise_network_gives_the_untiled_result(height, width, tiling, mirror, batch):
+    image = np.random.default_rng(0).normal(size=(2, height, width)).astype(np.float32)
+    tile, overlap = tiling
+    found = predict_probabilities([Pointwise()], image, tile, overlap, batch, CPU, mirror)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, softmax_of(image), atol=2e-3)
+
+
+def test_the_ensemble_is_the_mean_of_probabilities():
+    image = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32)
+    found = predict_probabilities([Pointwise(1.0), Pointwise(5.0)], image, 16, 8, 3, CPU)
+    np.testing.assert_allclose(found, (softmax_of(image, 1) + softmax_of(image, 5)) / 2, atol=2e-3)
+
+
+def test_no_forward_pass_holds_more_tiles_than_asked_for():
+    network = Pointwise()
+    predict_probabilities([network], np.zeros((2, 30, 300), np.float32), 16, 8, 4, CPU)
+    assert network.largest_batch == 4
+
+
+def test_mirroring_averages_a_network_that_prefers_one_side():
+    class Sided(nn.Module):
+        def maps(self, images):
+            ramp = torch.linspace(-1, 1, images.shape[-1]).expand(len(images), 1, *images.shape[2:])
+            return NucleusMaps(torch.cat([ramp, -ramp], 1))
+
+    image = np.zeros((1, 16, 16), np.float32)
+    plain = predict_probabilities([Sided()], image, 16, 8, 1, CPU)
+    mirrored = predict_probabilities([Sided()], image, 16, 8, 1, CPU, mirror=True)
+    assert abs(plain[0, 0, 0] - 0.5) > 0.2
+    np.testing.assert_allclose(mirrored, 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("tile", [16, 128])
+def test_the_window_is_positive_and_highest_in_the_middle(tile):
+    window = gaussian_window(tile)
+    assert window.min() > 0
+    assert window[tile // 2, tile // 2] == window.max()
+    np.testing.assert_array_equal(window, window.T)

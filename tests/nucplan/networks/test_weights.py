@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nucplan.errors import NucplanError
+from nucplan.networks.encoders.timm_vit import TimmViT
+from nucplan.networks.weights import load_encoder_weights
+
+
+@pytest.fixture
+def source() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return TimmViT("vit_tiny_patch16_224", 3, depth=2).vit.state_dict()
+
+
+@pytest.fixture
+def encoder() -> TimmViT:
+    torch.manual_seed(2)
+    return TimmViT("vit_tiny_patch16_224", 3, depth=2, frozen=True)
+
+
+def assert_loaded(encoder: TimmViT, source: dict[str, torch.Tensor]) -> None:
+    for name, tensor in encoder.vit.state_dict().items():
+        torch.testing.assert_close(tensor, source[name], msg=name)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": s, "epoch": 3},
+        lambda s: {"teacher": {f"module.backbone.{k}": v for k, v in s.items()}, "student": {}},
+        lambda s: {"model": {f"encoder.{k}": v for k, v in s.items()}},
+    ],
+    ids=["plain", "state_dict", "dino teacher", "encoder prefix"],
+)
+def test_every_tensor_is_used_whatever_it_is_wrapped_in(tmp_path, encoder, source, wrap):
+    file = tmp_path / "weights.pth"
+    torch.save(wrap(source), file)
+    report = load_encoder_weights(encoder, file)
+    assert_loaded(encoder, source)
+    assert "every tensor of the file is used" in report
+
+
+def test_safetensors_are_read(tmp_path, encoder, source):
+    save_file(source, tmp_path / "model.safetensors")
+    load_encoder_weights(encoder, tmp_path / "model.safetensors")
+    assert_loaded(encoder, source)
+
+
+def test_tensors_that_are_not_used_are_listed(tmp_path, encoder, source):
+    torch.save(source | {"head.weight": torch.zeros(2), "mask_token": torch.zeros(1)}, tmp_path / "w.pth")
+    assert "not used: head.weight, mask_token" in load_encoder_weights(encoder, tmp_path / "w.pth")
+
+
+def test_a_file_of_which_nothing_fits_is_refused(tmp_path, encoder):
+    torch.save({"layer1.conv.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
+    with pytest.raises(NucplanError, match="Nothing in .*resnet.pth fits"):
+        load_encoder_weights(encoder, tmp_path / "resnet.pth")
+
+
+def test_a_file_that_leaves_a_parameter_empty_is_refused(tmp_path, encoder, source):
+    del source["blocks.1.attn.qkv.weight"]
+    torch.save(source, tmp_path / "cut.pth")
+    before = {k: v.clone() for k, v in encoder.vit.state_dict().items()}
+    with pytest.raises(NucplanError, match="lacks 1 .*blocks.1.attn.qkv.weight"):
+        load_encoder_weights(encoder, tmp_path / "cut.pth")
+    assert_loaded(encoder, before)
+
+
+def test_weights_of_another_width_are_refused_with_both_shapes(tmp_path, encoder):
+    other = TimmViT("vit_small_patch16_224", 3, depth=2).vit.state_dict()
+    torch.save(other, tmp_path / "small.pth")
+    with pytest.raises(NucplanError, match=r"\(1, 1, 384\), the encoder needs \(1, 1, 192\)"):
+        load_encoder_weights(encoder, tmp_path / "small.pth")
+
+
+def test_a_position_table_of_another_grid_is_resampled(tmp_path, encoder, source):
+    import timm
+
+    torch.manual_seed(3)
+    large = timm.create_model("vit_tiny_patch16_224", num_classes=0, depth=2, img_size=384).state_dict()
+    torch.save(large, tmp_path / "large.pth")
+    load_encoder_weights(encoder, tmp_path / "large.pth")
+    assert encoder.vit.pos_embed.shape == source["pos_embed"].shape
+    torch.testing.assert_close(encoder.vit.pos_embed[:, 0], large["pos_embed"][:, 0])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a file of torch", b"\x80\x04malicious"])
+def test_an_unreadable_file_is_named(tmp_path, encoder, content):
+    file = tmp_path / "weights.pth"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(NucplanError, match=r"weights\.pth"):
+        load_encoder_weights(encoder, file)
+
+
+def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path, encoder):
+    marker = tmp_path / "ran"
+
+    class Attack:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    torch.save({"state_dict": Attack()}, tmp_path / "evil.pth")
+    with pytest.raises(NucplanError, match=r"evil\.pth is not a readable"):
+        load_encoder_weights(encoder, tmp_path / "evil.pth")
+    assert not marker.exists()

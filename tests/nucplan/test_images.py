@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from nucplan.errors import NucplanError
+from nucplan.images import images_by_stem, read_image, read_label_map, write_image, write_label_map
+
+RGB = np.random.default_rng(1).integers(0, 255, (20, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+@pytest.mark.parametrize("image", [RGB, RGB[..., 1]], ids=["rgb", "grey"])
+def test_lossless_formats_return_the_pixels_that_were_written(tmp_path: Path, suffix: str, image: np.ndarray):
+    write_image(tmp_path / f"x{suffix}", image)
+    np.testing.assert_array_equal(read_image(tmp_path / f"x{suffix}"), image)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("image", [RGB, RGB[..., 0]], ids=["rgb", "grey"])
+def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, suffix: str, image: np.ndarray):
+    deep = image.astype(np.uint16) * 257
+    write_image(tmp_path / f"x{suffix}", deep)
+    found = read_image(tmp_path / f"x{suffix}")
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, deep)
+
+
+def test_alpha_is_dropped_and_colours_keep_their_order(tmp_path: Path):
+    rgba = np.dstack([RGB, np.full(RGB.shape[:2], 7, np.uint8)])
+    cv2.imwrite(str(tmp_path / "x.png"), rgba[..., [2, 1, 0, 3]])
+    tifffile.imwrite(tmp_path / "y.tif", rgba, photometric="rgb", extrasamples=("unassalpha",))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png"), RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "y.tif"), RGB)
+
+
+def test_planar_tiff_and_single_page_stack_are_resolved(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "planar.tif", np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "page.tif", RGB[None, ..., 0], photometric="minisblack")
+    np.testing.assert_array_equal(read_image(tmp_path / "planar.tif"), RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "page.tif"), RGB[..., 0])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".bmp"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.9])
+def test_a_cut_file_is_refused_by_name(tmp_path: Path, suffix: str, kept: float):
+    path = tmp_path / f"cut{suffix}"
+    write_image(path, RGB)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(NucplanError, match=r"cut\..*damaged"):
+        read_image(path)
+
+
+def test_float_pixels_and_stacks_are_refused(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "float.tif", RGB[..., 0].astype(np.float32))
+    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((7, 20, 30), np.uint8), photometric="minisblack")
+    with pytest.raises(NucplanError, match=r"float\.tif.*8 or 16 bits"):
+        read_image(tmp_path / "float.tif")
+    with pytest.raises(NucplanError, match=r"stack\.tif.*one plane"):
+        read_image(tmp_path / "stack.tif")
+
+
+def test_label_maps_keep_large_ids_and_accept_whole_floats(tmp_path: Path):
+    labels = np.array([[0, 1, 70_000], [2, 2, 0]], np.int32)
+    write_label_map(tmp_path / "x.tif", labels)
+    tifffile.imwrite(tmp_path / "float.tif", labels.astype(np.float64))
+    for name in ("x.tif", "float.tif"):
+        found = read_label_map(tmp_path / name)
+        assert found.dtype == np.int32
+        np.testing.assert_array_equal(found, labels)
+    assert tifffile.imread(tmp_path / "x.tif").dtype == np.uint32
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (np.array([[0.0, 1.5]]), "fractional"),
+        (np.array([[0.0, np.nan]]), "fractional"),
+        (np.array([[0, -1]], np.int32), "negative"),
+        (np.array([[0, 2**31]], np.uint32), "renumber"),
+        (RGB, "colour"),
+    ],
+)
+def test_label_maps_that_mean_nothing_are_refused_by_name(tmp_path: Path, labels: np.ndarray, problem: str):
+    tifffile.imwrite(tmp_path / "bad.tif", labels)
+    with pytest.raises(NucplanError, match=rf"bad\.tif.*{problem}"):
+        read_label_map(tmp_path / "bad.tif")
+
+
+def test_a_label_map_as_jpeg_is_refused(tmp_path: Path):
+    write_image(tmp_path / "x.jpg", RGB[..., 0])
+    with pytest.raises(NucplanError, match="JPEG"):
+        read_label_map(tmp_path / "x.jpg")
+
+
+def test_two_files_of_one_stem_are_refused(tmp_path: Path):
+    for suffix in (".png", ".tif"):
+        write_image(tmp_path / f"same{suffix}", RGB)
+    with pytest.raises(NucplanError, match="same stem"):
+        images_by_stem(tmp_path)

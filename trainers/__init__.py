@@ -1,0 +1,30 @@
+"""nnU-Net trainers: one class per ablation config. Also a valid ``nnUNet_extTrainer`` folder."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from nucplan.errors import NucplanError
+
+# Best last: a command without --config takes the last one.
+CONFIGS = {"baseline": "trainers.baseline.nnUNetTrainerNucBaseline"}
+DEFAULT_CONFIG = list(CONFIGS)[-1]
+
+
+def trainer_name(config: str) -> str:
+    """The class name that stands in result folders.
+
+    Raises
+    ------
+    NucplanError
+        If there is no such config; the message lists those that exist.
+    """
+    if config not in CONFIGS:
+        raise NucplanError(f"There is no config '{config}'; choose from {', '.join(CONFIGS)}.")
+    return CONFIGS[config].rpartition(".")[2]
+
+
+def trainer_class(config: str) -> type:
+    """The trainer class of a config, imported on demand (nnU-Net takes seconds to import)."""
+    name = trainer_name(config)
+    return getattr(import_module(CONFIGS[config].rpartition(".")[0]), name)

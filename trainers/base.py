@@ -1,0 +1,353 @@
+"""The trainer behind every config: nnU-Net's loop with our loader, network, losses, schedule and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import math
+import os
+from pathlib import Path
+from time import time
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.collate_outputs import collate_outputs
+from torch import Tensor
+
+from nucplan import augmentation
+from nucplan.checkpoints import FINAL, LATEST, load_checkpoint, save_checkpoint
+from nucplan.errors import NucplanError
+from nucplan.files import atomic_path
+from nucplan.loading import PatchDataset, PatchIndex, batches, seeded
+from nucplan.locks import FoldLock
+from nucplan.losses import SegmentationLoss
+from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
+from nucplan.networks.weights import load_encoder_weights
+from nucplan.progress import progress
+from nucplan.schedule import CosineRestarts, epochs
+
+VALIDATION_BATCHES = 4
+
+
+class NucleusTrainer(nnUNetTrainer):
+    """A deterministic nnU-Net trainer for nuclei; configs are subclasses that declare what is on.
+
+    Reads everything from the plan. ``set_budget`` before the training changes its length.
+    """
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
+    ) -> None:
+        plans.setdefault("continue_training", False)
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.is_ddp:
+            raise NucplanError("nucplan trains a fold on one GPU; train the folds side by side instead.")
+        self.plan = self.plans_manager.plans["nucplan"]
+        self.seed = self.plan.get("seed", 0)
+        self.enable_deep_supervision = False
+        self.initial_lr, self.weight_decay = CosineRestarts.peak, 1e-2
+        self.num_val_iterations_per_epoch = VALIDATION_BATCHES
+        self.inference_allowed_mirroring_axes = (0, 1)
+        self.workers = 0 if (os.cpu_count() or 1) < 2 else min(8, max(1, len(os.sched_getaffinity(0)) // 2))
+        self.history: list[dict[str, float]] = []
+        self.lock: FoldLock | None = None
+        self._iteration = 0
+        self._random_state: dict[str, Any] | None = None
+        self.set_budget(self.decision("iterations")["standard"])
+
+    def decision(self, name: str) -> Any:
+        """The value of one decision of the plan."""
+        return self.plan["decisions"][name]["value"]
+
+    def set_budget(self, iterations: int) -> None:
+        """Set the length of the training, in iterations (rounded up to whole epochs of at most 50)."""
+        self.num_epochs, self.num_iterations_per_epoch = epochs(iterations)
+        self.schedule = CosineRestarts(self.num_epochs * self.num_iterations_per_epoch)
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        # Every config of a seed and fold starts from the same weights where it has the same parts.
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, self.fold_number)).generate_state(1)[0]))
+        super().initialize()
+        weights = self.plan.get("weights")
+        if weights is not None:
+            report = load_encoder_weights(self.network.encoder, Path(weights["file"]))
+            self.print_to_log_file(report)
+
+    @property
+    def fold_number(self) -> int:
+        return self.fold if isinstance(self.fold, int) else len("all")
+
+    @classmethod
+    def build_network_architecture(
+        cls, plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=False
+    ) -> NucleusNet:
+        return NucleusNet(num_input_channels, num_output_channels, **configuration_manager.network_arch_init_kwargs)
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """Nothing to switch: the network has one output."""
+
+    def plot_network_architecture(self) -> None:
+        """nnU-Net's plot needs a package that is no longer kept."""
+
+    def _do_i_compile(self) -> bool:
+        # Compilation takes minutes, and one network serves both maps() and forward().
+        return False
+
+    def _build_loss(self) -> SegmentationLoss:
+        return SegmentationLoss()
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, None]:
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, lr=self.initial_lr, weight_decay=self.weight_decay), None
+
+    def get_dataloaders(self):
+        training, validation = self.do_split()
+        patch = self.configuration_manager.patch_size[0]
+        transforms = augmentation.training_transforms(patch, self.num_input_channels)
+        per_epoch = self.num_iterations_per_epoch * self.batch_size
+        samples = range(self.current_epoch * per_epoch, self.num_epochs * per_epoch)
+        train = self._patches(training, patch, augmentation.margin(patch), transforms, per_epoch)
+        return self._batches(train, samples, self.workers), self._validation_batches(validation, patch)
+
+    def _patches(self, cases, patch, margin, transforms, per_epoch) -> PatchDataset:
+        reader = self.dataset_class(self.preprocessed_dataset_folder, cases)
+        index = PatchIndex.build(reader, cases, patch, self.decision("oversampling"))
+        return PatchDataset(reader, index, patch, margin, transforms, self.seed, per_epoch)
+
+    def _batches(self, dataset: PatchDataset, samples: range, workers: int):
+        return batches(dataset, self.batch_size, samples, workers, pin_memory=self.device.type == "cuda")
+
+    def _validation_batches(self, cases, patch):
+        # The same patches every epoch, so that the curve shows the network and not the draw.
+        dataset = self._patches(cases, patch, 0, None, VALIDATION_BATCHES * self.batch_size)
+        fixed = list(self._batches(dataset, range(VALIDATION_BATCHES * self.batch_size), 0))
+        while True:
+            yield from fixed
+
+    # -- one step --------------------------------------------------------------------------------------------------
+
+    def compute_loss(self, maps: NucleusMaps, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss of a batch and its terms; ``labels`` is (B, 2, P, P) [class, instance]."""
+        target, counts = self.split_target(labels)
+        return self.loss(maps.semantic, target, counts.float())
+
+    def split_target(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Class per pixel (B, P, P) int64 with 0 where it does not count, and where it counts (B, P, P) bool."""
+        target = labels[:, 0].long()
+        counts = target >= 0
+        if self.label_manager.has_ignore_label:
+            counts &= target != self.label_manager.ignore_label
+        return torch.where(counts, target, 0), counts
+
+    def _forward(self, batch: dict[str, Tensor]):
+        images = batch["image"].to(self.device, non_blocking=True)
+        labels = batch["labels"].to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+            maps = self.network.maps(images)
+            total, terms = self.compute_loss(maps, labels)
+        return maps, labels, total, terms
+
+    def train_step(self, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        rate = self.schedule(self.current_epoch * self.num_iterations_per_epoch + self._iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        _, _, total, terms = self._forward(batch)
+        if not torch.isfinite(total):
+            raise NucplanError(
+                f"The loss of fold {self.fold} became {total.item()} in epoch {self.current_epoch}; "
+                "start again with another --seed, and look at the images for extreme values."
+            )
+        self._backward(total)
+        self._iteration += 1
+        next(self._bar)
+        return {"loss": total.detach().cpu().numpy()} | {name: term.cpu().numpy() for name, term in terms.items()}
+
+    def _backward(self, total: Tensor) -> None:
+        if self.grad_scaler is None:
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+            self.optimizer.step()
+            return
+        self.grad_scaler.scale(total).backward()
+        self.grad_scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def validation_step(self, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        maps, labels, total, _ = self._forward(batch)
+        target, counts = self.split_target(labels)
+        predicted = maps.semantic.argmax(1)
+        classes = torch.arange(1, maps.semantic.shape[1], device=target.device)[:, None]
+        is_truth = target[counts] == classes
+        is_predicted = predicted[counts] == classes
+        hits = (is_truth & is_predicted).sum(1)
+        return {
+            "loss": total.cpu().numpy(),
+            "tp_hard": hits.cpu().numpy(),
+            "fp_hard": (is_predicted.sum(1) - hits).cpu().numpy(),
+            "fn_hard": (is_truth.sum(1) - hits).cpu().numpy(),
+        }
+
+    # -- one epoch -------------------------------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().on_train_start()
+        if self._random_state is not None:
+            _restore_random_state(self._random_state)
+
+    def on_train_epoch_start(self) -> None:
+        self.network.train()
+        self._iteration = 0
+        self._bar = iter(progress(range(self.num_iterations_per_epoch), f"Fold {self.fold}, epoch {self.current_epoch + 1}/{self.num_epochs}"))
+        self.logger.log("lrs", self.schedule(self.current_epoch * self.num_iterations_per_epoch), self.current_epoch)
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        super().on_train_epoch_end(train_outputs)
+        self._terms = {name: float(np.mean(values)) for name, values in collate_outputs(train_outputs).items()}
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        with np.errstate(invalid="ignore"):
+            super().on_validation_epoch_end(val_outputs)
+
+    def on_epoch_end(self) -> None:
+        self.logger.log("epoch_end_timestamps", time(), self.current_epoch)
+        seconds = self._logged("epoch_end_timestamps") - self._logged("epoch_start_timestamps")
+        record = {"epoch": self.current_epoch, "learning_rate": self._logged("lrs"), **self._terms}
+        record |= {"validation_loss": self._logged("val_losses"), "validation_dice": self._logged("mean_fg_dice")}
+        self.history.append(record)
+        self._write_metrics()
+        self.print_to_log_file(
+            f"epoch {self.current_epoch + 1}/{self.num_epochs}  "
+            + "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name != "epoch")
+            + f"  ({seconds:.0f} s)",
+            also_print_to_console=True,
+            add_timestamp=False,
+        )
+        self.save_checkpoint(str(Path(self.output_folder) / LATEST))
+        if self.lock is not None:
+            self.lock.heartbeat()
+        self.current_epoch += 1
+
+    def _logged(self, key: str) -> float:
+        return float(self.logger.get_value(key, step=-1))
+
+    def _write_metrics(self) -> None:
+        with atomic_path(Path(self.output_folder) / "metrics.csv") as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
+            writer.writeheader()
+            writer.writerows(self.history)
+
+    def on_train_end(self) -> None:
+        self.dataloader_train = self.dataloader_val = None
+        # nnU-Net counts the epoch up before this and saves "epoch + 1".
+        self.current_epoch -= 1
+        self.save_checkpoint(str(Path(self.output_folder) / FINAL))
+        self.current_epoch += 1
+        (Path(self.output_folder) / LATEST).unlink(missing_ok=True)
+        self.logger.plot_progress_png(self.output_folder)
+
+    def print_to_log_file(self, *args: Any, also_print_to_console: bool = False, add_timestamp: bool = True) -> None:
+        # The console belongs to the progress lines; everything else is in the log file.
+        super().print_to_log_file(*args, also_print_to_console=also_print_to_console, add_timestamp=add_timestamp)
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, filename: str) -> None:
+        if self.disable_checkpointing:
+            return
+        save_checkpoint(self._checkpoint(), Path(filename))
+
+    def _checkpoint(self) -> dict[str, Any]:
+        kwargs = self.configuration_manager.network_arch_init_kwargs
+        return {
+            "network_weights": self.network.state_dict(),
+            "network_kwargs": {
+                "input_channels": self.num_input_channels,
+                "num_classes": self.label_manager.num_segmentation_heads,
+                **kwargs,
+            },
+            "optimizer_state": self.optimizer.state_dict(),
+            "grad_scaler_state": None if self.grad_scaler is None else self.grad_scaler.state_dict(),
+            "random_state": _random_state(),
+            "logging": _plain(self.logger.get_checkpoint()),
+            "history": self.history,
+            "_best_ema": None,
+            "current_epoch": self.current_epoch + 1,
+            "epochs": [self.num_epochs, self.num_iterations_per_epoch],
+            "seed": self.seed,
+            # Stock inference reads the configuration's name from here.
+            "init_args": {"configuration": self.configuration_name, "fold": self.fold},
+            "trainer_name": type(self).__name__,
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
+        }
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """Continue exactly where ``filename_or_checkpoint`` was written.
+
+        Raises
+        ------
+        NucplanError
+            If it comes from a run of another length or seed, or from another network.
+        """
+        checkpoint = filename_or_checkpoint
+        if not isinstance(checkpoint, dict):
+            checkpoint = load_checkpoint(Path(checkpoint), self.device)
+        if not self.was_initialized:
+            self.initialize()
+        self._refuse_other_run(checkpoint)
+        self.network.load_state_dict(checkpoint["network_weights"])
+        self.optimizer.load_state_dict(checkpoint["optimizer_state"])
+        if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
+            self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
+        self.current_epoch = checkpoint["current_epoch"]
+        self.history = checkpoint["history"]
+        self.logger.load_checkpoint(checkpoint["logging"])
+        self._random_state = checkpoint["random_state"]
+
+    def _refuse_other_run(self, checkpoint: dict[str, Any]) -> None:
+        there, here = checkpoint["epochs"], [self.num_epochs, self.num_iterations_per_epoch]
+        if there != here:
+            raise NucplanError(
+                f"{self.output_folder} holds a run of {math.prod(there)} iterations, not {math.prod(here)}; "
+                "give the same budget to go on with it, or move that folder away to train anew."
+            )
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Predict the fold's validation cases as nuclei, into ``validation/``, with ``summary.json``."""
+        from trainers.validation import validate_fold
+
+        validate_fold(self)
+
+
+def _random_state() -> dict[str, Any]:
+    state = {"torch": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
+
+
+def _restore_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars as Python numbers: ``weights_only`` loading takes nothing else."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,83 @@
+"""Train one fold: from the dataset's plan to a finished checkpoint and its out-of-fold predictions."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nucplan.checkpoints import FINAL, LATEST
+from nucplan.datasets.raw import RawDataset
+from nucplan.errors import NucplanError
+from nucplan.files import read_json, write_json
+from nucplan.layout import CONFIGURATION, FOLDS, Dataset
+from nucplan.locks import fold_lock
+from nucplan.progress import progress
+from planners.preprocessor import preprocess
+from planners.variants import derive_plans
+from trainers import trainer_class
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a user asks for; ``iterations`` wins over ``budget``."""
+
+    config: str
+    budget: str = "standard"
+    iterations: int | None = None
+    seed: int = 0
+    encoder: str | None = None
+    weights: Path | None = None
+
+
+def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
+    """The plan of this request, on disk, with its data preprocessed.
+
+    Raises
+    ------
+    NucplanError
+        If the dataset was not planned, or the encoder or its weights do not exist.
+    """
+    if not dataset.plans().is_file():
+        raise NucplanError(f"{dataset.folder_name} has no plan; run nucplan_plan_and_preprocess {dataset.id} first.")
+    plans = derive_plans(read_json(dataset.plans()), request.seed, request.encoder, request.weights)
+    identifier = plans["configurations"][CONFIGURATION]["data_identifier"]
+    if not (dataset.preprocessed / identifier).is_dir():
+        preprocess(RawDataset(dataset), plans, progress=progress)
+    write_json(dataset.plans(plans["plans_name"]), plans)
+    return plans
+
+
+def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dict, device: torch.device) -> Path:
+    """Train, or go on with, or skip one fold; then predict its validation cases.
+
+    Returns
+    -------
+    Path
+        The fold's folder, with ``checkpoint_final.pth`` and ``validation/``.
+
+    Raises
+    ------
+    NucplanError
+        If the fold does not exist, is being trained elsewhere, or holds another run.
+    """
+    if fold not in FOLDS:
+        raise NucplanError(f"There is no fold {fold}; choose 0, 1, 2, 3, 4 or all.")
+    trainer_type = trainer_class(request.config)
+    folder = dataset.model(trainer_type.__name__, plans["plans_name"]) / f"fold_{fold}"
+    with fold_lock(folder) as lock:
+        trainer = trainer_type(dict(plans), CONFIGURATION, fold, read_json(dataset.preprocessed / "dataset.json"), device)
+        trainer.lock = lock
+        trainer.set_budget(request.iterations or trainer.decision("iterations")[request.budget])
+        checkpoint = next((folder / name for name in (FINAL, LATEST) if (folder / name).is_file()), None)
+        if checkpoint is not None:
+            trainer.load_checkpoint(str(checkpoint))
+        if checkpoint is None or checkpoint.name != FINAL:
+            trainer.run_training()
+        if not (folder / "validation" / "summary.json").is_file():
+            with contextlib.redirect_stdout(io.StringIO()):
+                trainer.perform_actual_validation()
+    return folder
