@@ -193,6 +193,21 @@ def instances_from_labels(
     return Instances(labels, _table(shape, np.eye(class_count, dtype=np.float32)[class_id - 1]))
 
 
+def relabelled(instances: Instances, labels: np.ndarray) -> Instances:
+    """The same nuclei in another label map, for example at another scale: measured anew, with their probabilities.
+
+    Parameters
+    ----------
+    instances : Instances
+    labels : (H, W) int32
+        Ids of ``instances``; those that do not occur are dropped, and the gaps closed.
+    """
+    ids = np.unique(labels)
+    ids = ids[ids > 0]
+    labels = relabel_sequential(labels)[0].astype(np.int32, copy=False)
+    return Instances(labels, _table(_measure(labels), instances.table.class_probabilities[ids - 1]))
+
+
 def fill_holes(foreground: np.ndarray, maximum_area: float) -> None:
     """Fill, in place, background regions of at most ``maximum_area`` pixels that do not touch the image border.
 
@@ -241,7 +256,7 @@ def _joined(basins: Basins, plan: DecoderPlan) -> tuple[np.ndarray, _Shape]:
     order = kept[np.lexsort((shape.centroid[kept, 1], shape.centroid[kept, 0]))]
     new_id = np.zeros(len(group), np.int32)
     new_id[order + 1] = np.arange(1, len(order) + 1)
-    return new_id[group][basins.labels], _Shape(*(column[order] for column in shape))
+    return np.take(new_id[group], basins.labels), _Shape(*(column[order] for column in shape))
 
 
 def _union(parts: _Shape, group: np.ndarray) -> _Shape:

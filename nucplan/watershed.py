@@ -123,12 +123,17 @@ def _root(parents: list[int], basin: int) -> int:
 
 def _passes(basins: Basins) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbouring basins (low id, high id) and the height of their contact, pixel by pixel, highest first."""
+    labels, landscape = basins.labels.ravel(), basins.landscape.ravel()
+    width = basins.labels.shape[1]
     pairs, heights = [], []
-    for one, other in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
-        a, b = basins.labels[one], basins.labels[other]
-        contact = np.nonzero((a != b) & (a > 0) & (b > 0))
+    for offset, wraps in ((1, True), (width, False)):
+        a, b = labels[:-offset], labels[offset:]
+        contact = np.flatnonzero((a != b) & (a > 0) & (b > 0))
+        if wraps:
+            # The last pixel of a row does not touch the first one of the next.
+            contact = contact[(contact + 1) % width > 0]
         pairs.append(np.sort([a[contact], b[contact]], axis=0))
-        heights.append(np.minimum(basins.landscape[one][contact], basins.landscape[other][contact]))
+        heights.append(np.minimum(landscape[contact], landscape[contact + offset]))
     low, high = np.concatenate(pairs, axis=1)
     height = np.concatenate(heights)
     order = np.lexsort((high, low, -height))

@@ -45,7 +45,7 @@ def _command(arguments: argparse.Namespace) -> None:
     if arguments.input.is_file():
         images = {arguments.input.stem: arguments.input}
     else:
-        images = images_by_stem(arguments.input)
+        images = _without_channel_number(images_by_stem(arguments.input))
     if not images:
         raise NucplanError(f"{arguments.input} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     activate(roots)
@@ -58,6 +58,14 @@ def _command(arguments: argparse.Namespace) -> None:
     mpp = parse_dataset_json(folder / "dataset.json").mpp
     counts = predict_images(predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite)
     print(_report(counts, len(predictor.networks), arguments.output))
+
+
+def _without_channel_number(images: dict[str, Path]) -> dict[str, Path]:
+    """Stems of an nnU-Net image folder (``case_0000.png``) as the cases that its labels are named after."""
+    suffix = "_0000"
+    if not all(stem.endswith(suffix) for stem in images):
+        return images
+    return {stem.removesuffix(suffix): path for stem, path in images.items()}
 
 
 def _report(counts: dict[str, int | None], networks: int, output: Path) -> str:

@@ -79,13 +79,17 @@ def _edge_keys(parts: np.ndarray) -> np.ndarray:
 
 
 def _following_edges(parts: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """The index of the edge that continues each edge; parts that meet at a corner only are kept apart."""
+    """The index of the edge that continues each edge.
+
+    Where a part meets itself at a corner the ring turns left, to the other pixel: then no ring touches itself, which
+    readers of GeoJSON demand; a hole may touch its outer ring in a point.
+    """
     steps = STEP_ROW * parts.shape[1] + STEP_COLUMN
     pixel, direction = keys // 4, keys % 4
     ahead = pixel + steps[direction]
     ahead_left = ahead + steps[(direction - 1) % 4]
     goes_on = parts.flat[ahead] == parts.flat[pixel]
-    turns_left = goes_on & (parts.flat[ahead_left] == parts.flat[pixel])
+    turns_left = parts.flat[ahead_left] == parts.flat[pixel]
     next_pixel = np.where(turns_left, ahead_left, np.where(goes_on, ahead, pixel))
     next_direction = (direction + np.where(turns_left, -1, np.where(goes_on, 0, 1))) % 4
     return np.searchsorted(keys, 4 * next_pixel + next_direction)

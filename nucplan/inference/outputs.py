@@ -59,6 +59,11 @@ def write_outputs(
     write_label_map(folder / f"{stem}.tif", instances.labels)
 
 
+def is_complete(folder: str | os.PathLike, stem: str) -> bool:
+    """Whether all files of an image were written: its label map comes last."""
+    return (Path(folder) / f"{stem}.tif").is_file()
+
+
 def write_table(
     path: str | os.PathLike, table: NucleusTable, class_names: Sequence[str], mpp: float | None = None
 ) -> None:

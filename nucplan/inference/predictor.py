@@ -15,11 +15,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nucplan.checkpoints import FINAL, load_checkpoint
-from nucplan.datasets.raw import parse_dataset_json
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.inference.tiles import predict_probabilities
-from nucplan.instances import DecoderPlan, Instances, NucleusProbabilities, decode, instances_from_labels
+from nucplan.instances import DecoderPlan, Instances, NucleusProbabilities, decode, relabelled
 from nucplan.layout import CONFIGURATION
 from nucplan.networks.nucleus_net import NucleusNet
 
@@ -138,11 +137,6 @@ def load_network(checkpoint: Path, device: torch.device) -> NucleusNet:
     return network.to(device).eval()
 
 
-def model_classes(folder: Path) -> tuple[str, ...]:
-    """Class names of a model folder without loading its networks."""
-    return parse_dataset_json(folder / "dataset.json").class_names
-
-
 def _at_image_size(
     instances: Instances, shape: tuple[int, int], region: list[tuple[int, int]], size: tuple[int, int]
 ) -> Instances:
@@ -151,7 +145,7 @@ def _at_image_size(
     whole = np.zeros(shape, np.int32)
     (top, bottom), (left, right) = region
     whole[top:bottom, left:right] = labels
-    return instances_from_labels(whole, instances.table.class_probabilities)
+    return relabelled(instances, whole)
 
 
 def choose_device(name: str) -> torch.device:

@@ -156,7 +156,7 @@ def test_a_flipped_map_gives_the_flipped_nuclei_up_to_contact_pixels(seed, axis)
     assert overlap[1:, 1:].max(axis=1).sum() >= 0.97 * (straight > 0).sum()
 
 
-@given(seeds)
+@given(seed=seeds)
 @quick
 def test_half_precision_and_memmaps_give_what_float32_gives(seed, tmp_path_factory):
     half = soft_maps(np.random.default_rng(seed), (64, 64), 2).semantic.astype(np.float16)
