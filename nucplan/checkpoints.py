@@ -49,4 +49,6 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except Exception as error:
         # torch's unpickler meets damaged files with whatever its own look-ups raise.
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NucplanError(f"{path} is not a readable checkpoint ({first_line}); delete it or fetch it again.") from error
+        raise NucplanError(
+            f"{path} is not a readable checkpoint ({first_line}); delete it or fetch it again."
+        ) from error

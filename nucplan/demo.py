@@ -39,7 +39,10 @@ def run_demo(output: Path, root: Path, images: int, iterations: int, seed: int, 
     common = ["--root", str(root)]
     if not dataset.raw.is_dir():
         _draw(output / "source", images, seed)
-        _run("convert", ["folder", str(output / "source"), str(DATASET_ID), DATASET_NAME, "--test-split", "0.25", *common])
+        _run(
+            "convert",
+            ["folder", str(output / "source"), str(DATASET_ID), DATASET_NAME, "--test-split", "0.25", *common],
+        )
     on_device = [*common, "--device", device]
     _run("plan_and_preprocess", [str(DATASET_ID), *on_device])
     _run("train", [str(DATASET_ID), "0", "--iterations", str(iterations), *on_device])

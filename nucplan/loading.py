@@ -162,8 +162,13 @@ class PatchDataset(Dataset):
         height, width = data.shape[-2:]
         # A patch lies inside the image where the image is large enough; only then is padding needed.
         half = self.patch_size // 2
-        centre = [int(np.clip(c, min(half, s // 2), max(s - half, s // 2))) for c, s in zip(centre, (height, width), strict=True)]
-        window, padding = zip(*(_window(c - side // 2, side, s) for c, s in zip(centre, (height, width), strict=True)), strict=True)
+        centre = [
+            int(np.clip(c, min(half, s // 2), max(s - half, s // 2)))
+            for c, s in zip(centre, (height, width), strict=True)
+        ]
+        window, padding = zip(
+            *(_window(c - side // 2, side, s) for c, s in zip(centre, (height, width), strict=True)), strict=True
+        )
         image = np.asarray(data[:, 0, window[0], window[1]], dtype=np.float32)
         truth = np.asarray(labels[:, 0, window[0], window[1]]).astype(np.int32)
         # Mirrored image is tissue that never was, so it carries no label.
@@ -177,7 +182,9 @@ def _window(start: int, side: int, limit: int) -> tuple[slice, tuple[int, int]]:
     return slice(low, high), (low - start, start + side - high)
 
 
-def batches(dataset: PatchDataset, batch_size: int, numbers: range, workers: int, pin_memory: bool) -> Iterator[dict[str, Tensor]]:
+def batches(
+    dataset: PatchDataset, batch_size: int, numbers: range, workers: int, pin_memory: bool
+) -> Iterator[dict[str, Tensor]]:
     """Batches of consecutive running numbers, in order: image (B, C, P, P) and labels (B, 2, P, P).
 
     ``workers`` processes prepare them ahead; 0 prepares each when it is asked for.

@@ -44,7 +44,9 @@ class FoldLock:
     def heartbeat(self) -> None:
         """Record that the owner is alive."""
         now = datetime.now().isoformat(timespec="seconds")
-        write_json(self.owner_file, {"user": _user(), "host": socket.gethostname(), "process": os.getpid(), "alive": now})
+        write_json(
+            self.owner_file, {"user": _user(), "host": socket.gethostname(), "process": os.getpid(), "alive": now}
+        )
 
     def release(self) -> None:
         self.owner_file.unlink(missing_ok=True)
@@ -53,7 +55,9 @@ class FoldLock:
     def _owner(self) -> str:
         try:
             owner = read_json(self.owner_file)
-            return f"process {owner['process']} of {owner['user']} on {owner['host']} (last sign of life {owner['alive']})"
+            return (
+                f"process {owner['process']} of {owner['user']} on {owner['host']} (last sign of life {owner['alive']})"
+            )
         except (NucplanError, KeyError):
             return "another process"
 

@@ -9,7 +9,9 @@ from typing import Any
 from nucplan.layout import CONFIGURATION, PLANS_NAME
 
 
-def derive_plans(plans: dict[str, Any], seed: int = 0, encoder: str | None = None, weights: Path | None = None) -> dict[str, Any]:
+def derive_plans(
+    plans: dict[str, Any], seed: int = 0, encoder: str | None = None, weights: Path | None = None
+) -> dict[str, Any]:
     """The plan for another seed, encoder or pretrained weights; the plan itself if nothing differs.
 
     The name says what differs, so that no two runs share a result folder. With weights the encoder is frozen and sees

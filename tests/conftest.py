@@ -34,7 +34,7 @@ TINY = {"patch_size": 64, "batch_size": 2, "encoder": {"depth": 2}, "network_wid
 
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with dataset 1, ten synthetic images, planned with a tiny network and preprocessed; copy before writing."""
+    """A root with dataset 1, twelve synthetic images, planned with a tiny network and preprocessed; read only."""
     import json
 
     from nucplan.cli import convert, plan_and_preprocess

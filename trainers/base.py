@@ -21,7 +21,7 @@ from nucplan import augmentation
 from nucplan.checkpoints import FINAL, LATEST, load_checkpoint, save_checkpoint
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path
-from nucplan.loading import PatchDataset, PatchIndex, batches, seeded
+from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
 from nucplan.losses import SegmentationLoss
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
@@ -90,7 +90,12 @@ class NucleusTrainer(nnUNetTrainer):
 
     @classmethod
     def build_network_architecture(
-        cls, plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=False
+        cls,
+        plans_manager,
+        configuration_manager,
+        num_input_channels,
+        num_output_channels,
+        enable_deep_supervision=False,
     ) -> NucleusNet:
         return NucleusNet(num_input_channels, num_output_channels, **configuration_manager.network_arch_init_kwargs)
 
@@ -212,7 +217,12 @@ class NucleusTrainer(nnUNetTrainer):
     def on_train_epoch_start(self) -> None:
         self.network.train()
         self._iteration = 0
-        self._bar = iter(progress(range(self.num_iterations_per_epoch), f"Fold {self.fold}, epoch {self.current_epoch + 1}/{self.num_epochs}"))
+        self._bar = iter(
+            progress(
+                range(self.num_iterations_per_epoch),
+                f"Fold {self.fold}, epoch {self.current_epoch + 1}/{self.num_epochs}",
+            )
+        )
         self.logger.log("lrs", self.schedule(self.current_epoch * self.num_iterations_per_epoch), self.current_epoch)
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
@@ -246,7 +256,10 @@ class NucleusTrainer(nnUNetTrainer):
         return float(self.logger.get_value(key, step=-1))
 
     def _write_metrics(self) -> None:
-        with atomic_path(Path(self.output_folder) / "metrics.csv") as temporary, open(temporary, "w", newline="") as file:
+        with (
+            atomic_path(Path(self.output_folder) / "metrics.csv") as temporary,
+            open(temporary, "w", newline="") as file,
+        ):
             writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
             writer.writeheader()
             writer.writerows(self.history)

@@ -69,7 +69,9 @@ def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dic
     trainer_type = trainer_class(request.config)
     folder = dataset.model(trainer_type.__name__, plans["plans_name"]) / f"fold_{fold}"
     with fold_lock(folder) as lock:
-        trainer = trainer_type(dict(plans), CONFIGURATION, fold, read_json(dataset.preprocessed / "dataset.json"), device)
+        trainer = trainer_type(
+            dict(plans), CONFIGURATION, fold, read_json(dataset.preprocessed / "dataset.json"), device
+        )
         trainer.lock = lock
         trainer.set_budget(request.iterations or trainer.decision("iterations")[request.budget])
         checkpoint = next((folder / name for name in (FINAL, LATEST) if (folder / name).is_file()), None)

@@ -39,4 +39,6 @@ def validate_fold(trainer: NucleusTrainer) -> None:
         scores = evaluate_folders(temporary, dataset.part("instances"), stems=cases)
         summary = {"foreground_mean": {"Dice": scores["summary"]["dice_image_mean"]}, "nuclei": scores}
         write_metrics(temporary / "summary.json", summary)
-    trainer.print_to_log_file(f"Fold {trainer.fold}: PQ (pooled) {scores['summary']['pq_pooled']:.3f} on {len(cases)} images.")
+    trainer.print_to_log_file(
+        f"Fold {trainer.fold}: PQ (pooled) {scores['summary']['pq_pooled']:.3f} on {len(cases)} images."
+    )

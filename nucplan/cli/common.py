@@ -30,10 +30,14 @@ def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParse
 
 
 def add_device(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU where there is one")
+    made.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU where there is one"
+    )
 
 
-def run(command: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+def run(
+    command: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> int:
     """Parse ``argv``, run ``command`` and return its exit code: 0, 2 (bad input) or 130 (Ctrl-C)."""
     arguments = made.parse_args(argv)
     try:
@@ -42,6 +46,8 @@ def run(command: Callable[[argparse.Namespace], None], made: argparse.ArgumentPa
         print(f"{made.prog}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print(f"\n{made.prog}: stopped; what was finished is kept, the same command goes on from there.", file=sys.stderr)
+        print(
+            f"\n{made.prog}: stopped; what was finished is kept, the same command goes on from there.", file=sys.stderr
+        )
         return EXIT_INTERRUPTED
     return 0

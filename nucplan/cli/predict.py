@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     made.add_argument("model", metavar="MODEL", help="id or name of the dataset whose trained folds are used")
     made.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of PNG, JPEG, TIFF images")
-    made.add_argument("output", metavar="OUTPUT", type=Path, help="folder to write to; images that are done there are skipped")
+    made.add_argument(
+        "output", metavar="OUTPUT", type=Path, help="folder to write to; images that are done there are skipped"
+    )
     made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
     made.add_argument("--plans", metavar="NAME", help="which plans, where others than the dataset's own were trained")
     made.add_argument("--mirror", action="store_true", help="average over four mirrorings: better, four times slower")

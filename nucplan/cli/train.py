@@ -29,12 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("fold", metavar="FOLD", help="0 to 4, or all")
     made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
     length = made.add_mutually_exclusive_group()
-    length.add_argument("--budget", choices=BUDGETS, default="standard", help="how long to train (default: %(default)s)")
+    length.add_argument(
+        "--budget", choices=BUDGETS, default="standard", help="how long to train (default: %(default)s)"
+    )
     length.add_argument("--epochs", type=int, metavar="N", help=f"train N epochs of {EPOCH} iterations instead")
     length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     made.add_argument("--encoder", metavar="NAME", help="a timm ViT of patch 8, 14 or 16 (default: the plan's)")
-    made.add_argument("--weights", type=Path, metavar="FILE", help="pretrained weights of that encoder, which is then frozen")
+    made.add_argument(
+        "--weights", type=Path, metavar="FILE", help="pretrained weights of that encoder, which is then frozen"
+    )
     common.add_device(made)
     return common.run(_command, made, argv)
 

@@ -66,7 +66,9 @@ class Predictor:
     @property
     def class_names(self) -> list[str]:
         """Names of the classes 1..K, in order."""
-        labels = {name: value for name, value in self.dataset_json["labels"].items() if name not in ("background", "ignore")}
+        labels = {
+            name: value for name, value in self.dataset_json["labels"].items() if name not in ("background", "ignore")
+        }
         return sorted(labels, key=labels.get)
 
     def __call__(self, image: np.ndarray, progress=iter) -> Instances:
@@ -119,12 +121,21 @@ class Predictor:
         channels_first = np.atleast_3d(image).transpose(2, 0, 1)[:, None]
         expected = len(self.dataset_json["channel_names"])
         if len(channels_first) != expected:
-            raise NucplanError(f"The model was trained on images of {expected} channel(s), this one has {len(channels_first)}.")
+            raise NucplanError(
+                f"The model was trained on images of {expected} channel(s), this one has {len(channels_first)}."
+            )
         manager = PlansManager(self.plans)
         data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
-            channels_first, None, {"spacing": [999, 1, 1]}, manager, manager.get_configuration(CONFIGURATION), self.dataset_json
+            channels_first,
+            None,
+            {"spacing": [999, 1, 1]},
+            manager,
+            manager.get_configuration(CONFIGURATION),
+            self.dataset_json,
         )
-        return np.ascontiguousarray(data[:, 0]), [tuple(map(int, side)) for side in properties["bbox_used_for_cropping"][1:]]
+        return np.ascontiguousarray(data[:, 0]), [
+            tuple(map(int, side)) for side in properties["bbox_used_for_cropping"][1:]
+        ]
 
 
 def load_network(checkpoint: Path, device: torch.device) -> NucleusNet:

@@ -35,7 +35,10 @@ class SkipDecoder(nn.Module):
         self.lifts = nn.ModuleList(_lift(tap_channels, tap_stride, stride, features) for stride in self.tap_strides)
         strides = sorted(features, reverse=True)
         self.ups = nn.ModuleDict(
-            {str(fine): UpBlock(features[coarse], features[fine]) for coarse, fine in zip(strides, strides[1:], strict=False)}
+            {
+                str(fine): UpBlock(features[coarse], features[fine])
+                for coarse, fine in zip(strides, strides[1:], strict=False)
+            }
         )
         self.merges = nn.ModuleDict()
         for stride in strides:

@@ -38,11 +38,14 @@ def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
     used = {name: tensor for name, tensor in found.items() if name in wanted}
     unused = sorted(set(found) - set(used))
     if not used:
-        raise NucplanError(f"Nothing in {file} fits the encoder (its first tensors are {', '.join(unused[:3])}); check --encoder.")
+        raise NucplanError(
+            f"Nothing in {file} fits the encoder (its first tensors are {', '.join(unused[:3])}); check --encoder."
+        )
     missing = sorted(set(wanted) - set(used))
     if missing:
         raise NucplanError(
-            f"{file} lacks {len(missing)} of the encoder's {len(wanted)} tensors ({', '.join(missing[:3])} ...); check --encoder."
+            f"{file} lacks {len(missing)} of the encoder's {len(wanted)} tensors ({', '.join(missing[:3])} ...); "
+            "check --encoder."
         )
     for name, tensor in used.items():
         if tensor.shape != wanted[name].shape:
@@ -51,8 +54,8 @@ def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
                 "check --encoder."
             )
     encoder.vit.load_state_dict(used)
-    rest = f"; not used: {', '.join(unused)}" if unused else "; every tensor of the file is used"
-    return f"Loaded {len(used)} tensors of {file.name} into the encoder{rest}."
+    rest = f"not used: {', '.join(unused)}" if unused else "every tensor of the file is used"
+    return f"Loaded {len(used)} tensors of {file.name} into the encoder; {rest}."
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
@@ -71,7 +74,9 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         # torch's unpickler meets damaged files with whatever its own look-ups raise.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NucplanError(f"{file} is not a readable weights file ({reason}); download it again.") from None
-    while isinstance(content, dict) and (inner := next((c for c in CONTAINERS if isinstance(content.get(c), dict)), None)):
+    while isinstance(content, dict) and (
+        inner := next((c for c in CONTAINERS if isinstance(content.get(c), dict)), None)
+    ):
         content = content[inner]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:

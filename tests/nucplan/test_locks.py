@@ -21,7 +21,9 @@ with fold_lock(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "fold_0")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "fold_0")], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -29,7 +31,10 @@ def holder(tmp_path):
 
 
 def test_a_second_start_is_refused_with_the_owner(tmp_path, holder):
-    with pytest.raises(NucplanError, match=f"process {holder.pid} of .*last sign of life"), fold_lock(tmp_path / "fold_0"):
+    with (
+        pytest.raises(NucplanError, match=f"process {holder.pid} of .*last sign of life"),
+        fold_lock(tmp_path / "fold_0"),
+    ):
         pass
 
 

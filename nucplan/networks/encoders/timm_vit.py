@@ -88,7 +88,13 @@ def _create(name: str, in_channels: int, depth: int | None) -> nn.Module:
     options = {} if depth is None else {"depth": depth}
     try:
         model = timm.create_model(
-            name, pretrained=False, num_classes=0, global_pool="", in_chans=in_channels, dynamic_img_size=True, **options
+            name,
+            pretrained=False,
+            num_classes=0,
+            global_pool="",
+            in_chans=in_channels,
+            dynamic_img_size=True,
+            **options,
         )
     except TypeError:
         raise NucplanError(f"The timm model '{name}' has no dynamic image size; choose a plain ViT.") from None

@@ -42,7 +42,13 @@ def test_tiles_cover_everything_with_the_overlap(length, tile, data):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(3, 70), st.integers(3, 70), st.sampled_from([(16, 4), (16, 8), (32, 12)]), st.booleans(), st.integers(1, 5))
+@given(
+    st.integers(3, 70),
+    st.integers(3, 70),
+    st.sampled_from([(16, 4), (16, 8), (32, 12)]),
+    st.booleans(),
+    st.integers(1, 5),
+)
 def test_a_pointwise_network_gives_the_untiled_result(height, width, tiling, mirror, batch):
     image = np.random.default_rng(0).normal(size=(2, height, width)).astype(np.float32)
     tile, overlap = tiling

@@ -17,7 +17,8 @@ def network(encoder: str = "vit_tiny_patch16_224", **options) -> NucleusNet:
 
 
 @pytest.mark.parametrize(
-    "encoder", ["vit_tiny_patch16_224", "vit_small_patch8_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"]
+    "encoder",
+    ["vit_tiny_patch16_224", "vit_small_patch8_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"],
 )
 @pytest.mark.parametrize("size", [(32, 32), (64, 96)])
 def test_every_patch_size_gives_logits_at_full_resolution(encoder, size):
@@ -82,7 +83,9 @@ def test_an_encoder_that_cannot_be_used_is_refused_by_name(name, message):
         TimmViT(name, 3)
 
 
-@pytest.mark.parametrize(("depth", "taps"), [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (6, [1, 2, 3, 5]), (2, [0, 0, 1, 1])])
+@pytest.mark.parametrize(
+    ("depth", "taps"), [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (6, [1, 2, 3, 5]), (2, [0, 0, 1, 1])]
+)
 def test_taps_are_the_quarters_of_the_depth(depth, taps):
     encoder = TimmViT("vit_tiny_patch16_224", 3, depth=depth)
     assert encoder.taps == taps or sorted(encoder.taps) == encoder.taps

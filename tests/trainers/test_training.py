@@ -1,0 +1,160 @@
+"""The trainer: the same weights whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nucplan.checkpoints import FINAL, LATEST, load_checkpoint
+from nucplan.cli import train
+from nucplan.errors import NucplanError
+from nucplan.files import read_json, write_json
+from nucplan.layout import CONFIGURATION, find_dataset, resolve_roots
+from trainers import CONFIGS, DEFAULT_CONFIG, trainer_class, trainer_name
+
+FOLD = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPlans__2d/fold_0")
+
+
+def run(root: Path, *options: str) -> Path:
+    assert train.main(["1", "0", "--device", "cpu", "--root", str(root), *options]) == 0
+    return root / FOLD
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path)["network_weights"]
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def make_trainer(root: Path, iterations: int = 2):
+    dataset = find_dataset(resolve_roots(root), 1)
+    trainer = trainer_class("baseline")(
+        read_json(dataset.plans()), CONFIGURATION, 0, read_json(dataset.raw / "dataset.json"), torch.device("cpu")
+    )
+    trainer.set_budget(iterations)
+    return trainer
+
+
+def test_two_trainings_of_20_iterations_give_equal_weights_bit_for_bit(root, tmp_path):
+    import shutil
+
+    first = weights(run(root, "--iterations", "20") / FINAL)
+    shutil.rmtree(root / FOLD)
+    torch.manual_seed(99)
+    assert equal(first, weights(run(root, "--iterations", "20") / FINAL))
+
+
+def test_the_number_of_workers_changes_no_weight(root):
+    found = []
+    for workers in (0, 2):
+        trainer = make_trainer(root, iterations=4)
+        trainer.workers = workers
+        trainer.run_training()
+        found.append(weights(root / FOLD / FINAL))
+    assert equal(*found)
+
+
+def test_a_killed_and_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(root):
+    whole = weights(run(root, "--iterations", "102") / FINAL)
+    (root / FOLD / FINAL).unlink()
+    command = "import sys; from nucplan.cli.train import main; sys.exit(main())"
+    options = ["1", "0", "--iterations", "102", "--device", "cpu", "--root", str(root)]
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", command, *options], start_new_session=True)
+    _wait_for(root / FOLD / LATEST, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (root / FOLD / FINAL).exists()
+    done = load_checkpoint(root / FOLD / LATEST)["current_epoch"]
+    assert 1 <= done < 3
+    assert equal(whole, weights(run(root, "--iterations", "102") / FINAL))
+
+
+def _wait_for(path: Path, process: subprocess.Popen) -> None:
+    while not path.exists():
+        assert process.poll() is None, "the training ended before its first checkpoint"
+        time.sleep(0.05)
+
+
+def test_what_is_trained_is_logged_per_epoch_and_term(root):
+    lines = (run(root, "--iterations", "60") / "metrics.csv").read_text().splitlines()
+    assert lines[0].split(",") == [
+        "epoch",
+        "learning_rate",
+        "loss",
+        "cross_entropy",
+        "dice",
+        "focal_tversky",
+        "validation_loss",
+        "validation_dice",
+    ]
+    assert len(lines) == 3
+
+
+def test_the_loss_falls(root):
+    folder = run(root, "--iterations", "100")
+    losses = [float(line.split(",")[2]) for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < 0.97 * losses[0]
+
+
+def test_out_of_fold_predictions_and_their_scores_are_written(root):
+    folder = run(root, "--iterations", "2") / "validation"
+    cases = read_json(root / "nnUNet_preprocessed/Dataset001_Tiny/splits_final.json")[0]["val"]
+    assert {p.stem for p in folder.glob("*.tif")} == set(cases)
+    summary = read_json(folder / "summary.json")
+    assert set(summary["foreground_mean"]) == {"Dice"}
+    assert set(summary["nuclei"]["per_image"]) == set(cases) or len(summary["nuclei"]["per_image"]) == len(cases)
+
+
+def test_pixels_to_be_ignored_change_no_gradient(root):
+    dataset = root / "nnUNet_preprocessed/Dataset001_Tiny/dataset.json"
+    content = read_json(dataset)
+    content["labels"]["ignore"] = 4
+    write_json(root / "nnUNet_raw/Dataset001_Tiny/dataset.json", content)
+    trainer = make_trainer(root)
+    trainer.initialize()
+    labels = torch.ones(1, 2, 64, 64, dtype=torch.int32)
+    labels[:, 0, :, 32:] = 4
+    labels[:, 0, :32, :8] = -1
+    target, counts = trainer.split_target(labels)
+    assert counts.sum() == 64 * 32 - 32 * 8
+    assert target[~counts].eq(0).all()
+    assert target[counts].eq(1).all()
+
+
+def test_a_loss_that_is_no_number_stops_the_training_with_a_sentence(root):
+    trainer = make_trainer(root)
+    trainer.initialize()
+    batch = {"image": torch.full((1, 3, 64, 64), torch.nan), "labels": torch.zeros(1, 2, 64, 64, dtype=torch.int32)}
+    trainer.on_train_epoch_start()
+    with pytest.raises(NucplanError, match="loss of fold 0 became nan"):
+        trainer.train_step(batch)
+
+
+def test_the_rate_of_each_step_is_the_schedule(root):
+    trainer = make_trainer(root, iterations=3)
+    rates = []
+    trainer.initialize()
+    step = trainer.optimizer.step
+    trainer.optimizer.step = lambda: (rates.append(trainer.optimizer.param_groups[0]["lr"]), step())
+    trainer.run_training()
+    assert rates == [trainer.schedule(i) for i in range(3)]
+
+
+def test_an_unknown_config_is_refused_with_the_choices():
+    with pytest.raises(NucplanError, match=f"'nonsense'; choose from {', '.join(CONFIGS)}"):
+        trainer_name("nonsense")
+
+
+def test_every_config_is_a_class_of_its_name():
+    for config in CONFIGS:
+        assert trainer_class(config).__name__ == trainer_name(config)
+    assert DEFAULT_CONFIG in CONFIGS
