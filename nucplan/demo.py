@@ -12,6 +12,8 @@ from nucplan.files import read_json
 from nucplan.layout import Dataset, resolve_roots
 
 DATASET_ID, DATASET_NAME = 999, "Demo"
+# Three slides of four images: one to test on, two to split into training and validation.
+FEWEST_IMAGES = 12
 ROWS = (
     ("PQ (pooled)", "pq_pooled"),
     ("AJI (image mean)", "aji_image_mean"),
@@ -33,8 +35,10 @@ def run_demo(output: Path, root: Path, images: int, iterations: int, seed: int, 
     Raises
     ------
     NucplanError
-        If a step fails, with the sentence that the step gave.
+        If there are too few images to split, or a step fails; the step has then said why.
     """
+    if images < FEWEST_IMAGES:
+        raise NucplanError(f"The demo needs at least {FEWEST_IMAGES} images to split, not {images}; raise --images.")
     dataset = Dataset(resolve_roots(root), f"Dataset{DATASET_ID:03d}_{DATASET_NAME}")
     common = ["--root", str(root)]
     if not dataset.raw.is_dir():

@@ -136,8 +136,8 @@ def network_width(limits: Limits) -> Decision:
     if limits.on_gpu:
         because = "A GPU has room for the widths of nnU-Net's own U-Net."
         return Decision([32, 64, 128, 256, 320], because, {"device": "cuda"})
-    because = "On a CPU the layers at full resolution take most of the time, so they are half as wide as nnU-Net's."
-    return Decision([16, 32, 64, 96, 128], because, {"device": "cpu"})
+    because = "On a CPU the layers at full resolution take most of the time, so they are narrow."
+    return Decision([24, 32, 64, 96, 128], because, {"device": "cpu"})
 
 
 def encoder() -> Decision:

@@ -53,6 +53,23 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "root"
 
 
+@pytest.fixture(scope="session")
+def trained_root(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``tiny_root`` with folds 0 and 1 trained for two iterations; read only."""
+    import shutil
+
+    from nucplan.cli import train
+
+    copy = tmp_path_factory.mktemp("trained") / "root"
+    shutil.copytree(tiny_root, copy)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            patch.setenv(name, "")
+        for fold in ("0", "1"):
+            assert train.main(["1", fold, "--iterations", "2", "--device", "cpu", "--root", str(copy)]) == 0
+    return copy
+
+
 @pytest.fixture
 def root(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of ``tiny_root`` that a test may change; nnU-Net's variables point to it."""

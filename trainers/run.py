@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 from nucplan.layout import CONFIGURATION, FOLDS, Dataset
 from nucplan.locks import fold_lock
+from nucplan.networks.nucleus_net import NucleusNet
+from nucplan.networks.weights import load_encoder_weights
 from nucplan.progress import progress
 from planners.preprocessor import preprocess
 from planners.variants import derive_plans
@@ -39,16 +42,35 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     Raises
     ------
     NucplanError
-        If the dataset was not planned, or the encoder or its weights do not exist.
+        If the dataset was not planned, or the encoder or its weights do not exist or do not fit each other; then
+        nothing was written.
     """
     if not dataset.plans().is_file():
         raise NucplanError(f"{dataset.folder_name} has no plan; run nucplan_plan_and_preprocess {dataset.id} first.")
-    plans = derive_plans(read_json(dataset.plans()), request.seed, request.encoder, request.weights)
-    identifier = plans["configurations"][CONFIGURATION]["data_identifier"]
-    if not (dataset.preprocessed / identifier).is_dir():
+    base = read_json(dataset.plans())
+    plans = derive_plans(base, request.seed, request.encoder, request.weights)
+    if request.encoder is not None or request.weights is not None:
+        _refuse_unfit_encoder(dataset, plans)
+    identifier, own = (p["configurations"][CONFIGURATION]["data_identifier"] for p in (plans, base))
+    # Planning anew renews the plan's own data alone, so those of a variant may be older than the plan.
+    if identifier != own or not (dataset.preprocessed / identifier).is_dir():
         preprocess(RawDataset(dataset), plans, progress=progress)
     write_json(dataset.plans(plans["plans_name"]), plans)
     return plans
+
+
+def _refuse_unfit_encoder(dataset: Dataset, plans: dict) -> None:
+    """Build the network of ``plans`` without memory for its weights, and try the weights file on its encoder."""
+    info = RawDataset(dataset).info
+    architecture = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
+    with torch.device("meta"):
+        network = NucleusNet(len(info.channel_names), 1 + len(info.class_names), **architecture)
+    weights = plans["nucplan"].get("weights")
+    if weights is not None:
+        with warnings.catch_warnings():
+            # torch says that nothing is copied, which is the point.
+            warnings.simplefilter("ignore", UserWarning)
+            load_encoder_weights(network.encoder, Path(weights["file"]))
 
 
 def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dict, device: torch.device) -> Path:
@@ -68,6 +90,7 @@ def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dic
         raise NucplanError(f"There is no fold {fold}; choose 0, 1, 2, 3, 4 or all.")
     trainer_type = trainer_class(request.config)
     folder = dataset.model(trainer_type.__name__, plans["plans_name"]) / f"fold_{fold}"
+    _refuse_other_plan(folder.parent / "plans.json", plans)
     with fold_lock(folder) as lock:
         trainer = trainer_type(
             dict(plans), CONFIGURATION, fold, read_json(dataset.preprocessed / "dataset.json"), device
@@ -83,3 +106,15 @@ def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dic
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer.perform_actual_validation()
     return folder
+
+
+def _refuse_other_plan(trained_with: Path, plans: dict) -> None:
+    """Folds of one ensemble share one plan."""
+    if not trained_with.is_file():
+        return
+    before = read_json(trained_with)
+    if any(before[key] != plans[key] for key in ("configurations", "nucplan")):
+        raise NucplanError(
+            f"{trained_with.parent} holds folds of another plan than {plans['plans_name']} is now; "
+            "move that folder away to train anew, or plan as before."
+        )

@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         EXAMPLES,
     )
     made.add_argument("--output", type=Path, default=Path("demo"), metavar="FOLDER", help="default: ./%(default)s")
-    made.add_argument("--images", type=int, default=32, metavar="N", help="images to draw (default: %(default)s)")
-    made.add_argument("--iterations", type=int, default=300, metavar="N", help="training length (default: %(default)s)")
+    made.add_argument("--images", type=int, default=40, metavar="N", help="images to draw (default: %(default)s)")
+    made.add_argument("--iterations", type=int, default=400, metavar="N", help="training length (default: %(default)s)")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     common.add_device(made)
     return common.run(_command, made, argv)

@@ -44,10 +44,8 @@ def _command(arguments: argparse.Namespace) -> None:
     roots = resolve_roots(arguments.root)
     dataset = find_dataset(roots, arguments.model)
     folder = dataset.model(trainer_name(arguments.config), arguments.plans or PLANS_NAME)
-    if arguments.input.is_file():
-        images = {arguments.input.stem: arguments.input}
-    else:
-        images = _without_channel_number(images_by_stem(arguments.input))
+    single = arguments.input.is_file()
+    images = {arguments.input.stem: arguments.input} if single else images_by_stem(arguments.input)
     if not images:
         raise NucplanError(f"{arguments.input} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     activate(roots)
@@ -58,12 +56,13 @@ def _command(arguments: argparse.Namespace) -> None:
 
     predictor = Predictor.from_folder(folder, choose_device(arguments.device), arguments.mirror)
     mpp = parse_dataset_json(folder / "dataset.json").mpp
+    images = _without_channel_number(images)
     counts = predict_images(predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite)
     print(_report(counts, len(predictor.networks), arguments.output))
 
 
 def _without_channel_number(images: dict[str, Path]) -> dict[str, Path]:
-    """Stems of an nnU-Net image folder (``case_0000.png``) as the cases that its labels are named after."""
+    """Stems of nnU-Net images (``case_0000.png``) as the cases that its labels are named after."""
     suffix = "_0000"
     if not all(stem.endswith(suffix) for stem in images):
         return images

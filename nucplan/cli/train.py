@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
-from nucplan.layout import FOLDS
+from nucplan.layout import FOLDS, PLANS_NAME
 from nucplan.schedule import BUDGETS, EPOCH
 from trainers import CONFIGS, DEFAULT_CONFIG
 
@@ -63,7 +64,8 @@ def _command(arguments: argparse.Namespace) -> None:
     for fold in folds:
         folder = train_fold(dataset, fold, request, plans, device)
         print(_report(folder, fold))
-    print(f"\nNext: predict with the folds that are trained\n  nucplan_predict {dataset.id} IMAGES OUTPUT")
+    options = _options_of_predict(arguments.config, plans["plans_name"])
+    print(f"\nNext: predict with the folds that are trained\n  nucplan_predict {dataset.id} IMAGES OUTPUT{options}")
 
 
 def _folds(text: str) -> tuple[int, ...]:
@@ -81,6 +83,12 @@ def _iterations(arguments: argparse.Namespace) -> int | None:
         if value is not None:
             return value * unit
     return None
+
+
+def _options_of_predict(config: str, plans_name: str) -> str:
+    options = ["--config", config] if config != DEFAULT_CONFIG else []
+    options += ["--plans", plans_name] if plans_name != PLANS_NAME else []
+    return f" {shlex.join(options)}" if options else ""
 
 
 def _report(folder: Path, fold: int) -> str:

@@ -110,7 +110,7 @@ def _draw_nucleus(
 
 def _density(rng: np.random.Generator) -> float:
     """Strength of the stain in one nucleus; some nuclei are ghosts that hardly differ from their surroundings."""
-    return float(np.exp(rng.normal(0, 0.16)) * (rng.uniform(0.45, 0.65) if rng.random() < 0.15 else 1.0))
+    return float(np.exp(rng.normal(0, 0.16)) * (rng.uniform(0.45, 0.65) if rng.random() < 0.1 else 1.0))
 
 
 def _chromatin(one: Placed, clumps: np.ndarray, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -82,9 +82,9 @@ def stroma(rng: np.random.Generator, size: int, angle: float, stain: Stain) -> t
     tissue = np.clip(1.0 + smooth_noise(rng, size, size / 2.5) * 1.2, 0, 1)
     eosin = tissue * (0.12 + 0.5 * fibres(rng, size, angle) + 0.08 * smooth_noise(rng, size, 40))
     hematoxylin = tissue * (0.07 + 0.03 * smooth_noise(rng, size, 5) + 0.04 * smooth_noise(rng, size, 25))
-    hematoxylin += 0.45 * stain.smear * np.clip(smooth_noise(rng, size, 22) - 0.5, 0, 1.2)
+    hematoxylin += 0.4 * stain.smear * np.clip(smooth_noise(rng, size, 22) - 0.5, 0, 1.2)
     share = (size / 256) ** 2
-    hematoxylin += _blobs(rng, size, rng.poisson(13 * share), (6, 13), 0.8, blur=3.0)  # nuclei far out of focus
+    hematoxylin += _blobs(rng, size, rng.poisson(12 * share), (6, 13), 0.6, blur=4.0)  # nuclei far out of focus
     hematoxylin += _blobs(rng, size, rng.poisson(22 * share), (1, 2.5), 0.8, blur=0.7)  # debris
     eosin += _red_cells(rng, size, rng.poisson(rng.uniform(0, 14) * share))
     return np.clip(hematoxylin, 0, None), np.clip(eosin, 0, None)

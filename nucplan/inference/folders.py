@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 
+from nucplan.errors import NucplanError
 from nucplan.images import read_image
 from nucplan.inference.outputs import is_complete, write_outputs
 from nucplan.inference.predictor import Predictor
@@ -36,8 +37,10 @@ def predict_images(
     Raises
     ------
     NucplanError
-        If an image cannot be read; those before it are complete.
+        If ``output`` is where the images lie, or an image cannot be read or has other channels than the model was
+        trained on; those before it are complete.
     """
+    _refuse_to_write_among(images, output)
     output.mkdir(parents=True, exist_ok=True)
     channels = len(predictor.dataset_json["channel_names"])
     counts: dict[str, int | None] = {}
@@ -47,10 +50,19 @@ def predict_images(
             continue
         image = _with_channels(read_image(path), channels)
         rows = (lambda rows, stem=stem: progress(rows, f"Tiles of {stem}")) if image.size > LARGE else iter
-        instances = predictor(image, rows)
+        try:
+            instances = predictor(image, rows)
+        except NucplanError as error:
+            raise NucplanError(f"{path}: {error}") from None
         write_outputs(output, stem, image, instances, predictor.class_names, mpp, geojson_gz)
         counts[stem] = len(instances.table)
     return counts
+
+
+def _refuse_to_write_among(images: Mapping[str, Path], output: Path) -> None:
+    # A label map is named after its image: it would take the place of a TIFF image.
+    if output.resolve() in {path.parent.resolve() for path in images.values()}:
+        raise NucplanError(f"{output} holds the images themselves; give another folder to write to.")
 
 
 def _with_channels(image, channels: int):

@@ -18,7 +18,14 @@ from nucplan.checkpoints import FINAL, load_checkpoint
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.inference.tiles import predict_probabilities
-from nucplan.instances import DecoderPlan, Instances, NucleusProbabilities, decode, relabelled
+from nucplan.instances import (
+    DecoderPlan,
+    Instances,
+    NucleusProbabilities,
+    decode,
+    instances_from_labels,
+    relabelled,
+)
 from nucplan.layout import CONFIGURATION
 from nucplan.networks.nucleus_net import NucleusNet
 
@@ -84,17 +91,20 @@ class Predictor:
         Returns
         -------
         Instances
-            At the size of the picture.
+            At the size of the picture. Black margins hold no nuclei, and neither does an all-black picture.
 
         Raises
         ------
         NucplanError
             If the number of channels is not that of the training data.
         """
+        self._refuse_other_channels(image)
+        if not image.any():
+            return instances_from_labels(np.zeros(image.shape[:2], np.int32), class_count=len(self.class_names))
         probabilities, region = self.probabilities(image, progress)
         instances = decode(NucleusProbabilities(probabilities), DecoderPlan.from_dict(self._decision("decoder")))
         height, width = (stop - start for start, stop in region)
-        if probabilities.shape[1:] == image.shape[:2]:
+        if probabilities.shape[1:] == image.shape[:2] == (height, width):
             return instances
         return _at_image_size(instances, image.shape[:2], region, (height, width))
 
@@ -117,13 +127,16 @@ class Predictor:
     def _decision(self, name: str) -> Any:
         return self.plans["nucplan"]["decisions"][name]["value"]
 
+    def _refuse_other_channels(self, image: np.ndarray) -> None:
+        expected, found = len(self.dataset_json["channel_names"]), np.atleast_3d(image).shape[2]
+        if found != expected:
+            raise NucplanError(
+                f"The model was trained on images of {expected} channel(s), this one has {found}; "
+                "convert it, or take the model that fits."
+            )
+
     def _preprocess(self, image: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
         channels_first = np.atleast_3d(image).transpose(2, 0, 1)[:, None]
-        expected = len(self.dataset_json["channel_names"])
-        if len(channels_first) != expected:
-            raise NucplanError(
-                f"The model was trained on images of {expected} channel(s), this one has {len(channels_first)}."
-            )
         manager = PlansManager(self.plans)
         data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
             channels_first,

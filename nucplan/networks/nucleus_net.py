@@ -25,6 +25,25 @@ class NucleusMaps(NamedTuple):
     semantic: Tensor
 
 
+class LogitHead(nn.Conv2d):
+    """1x1 convolution to logits, multiplied by ``gain``.
+
+    Adam moves a weight by at most the learning rate per step, so a few hundred steps at 5e-4 cannot make a plain head
+    confident; the gain is a larger step for this layer alone. Weights start smaller by it: the first logits are as usual.
+    """
+
+    gain = 8.0
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+        with torch.no_grad():
+            self.weight /= self.gain
+            self.bias.zero_()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.gain * super().forward(features)
+
+
 class NucleusNet(nn.Module):
     """ViT encoder next to a pixel stem, a shared decoder and a semantic head.
 
@@ -66,7 +85,7 @@ class NucleusNet(nn.Module):
         features = {s: f for s, f in zip(strides, features_per_stage, strict=True) if s <= self.encoder.stride}
         self.stem = PixelStem(input_channels, features)
         self.decoder = SkipDecoder(self.encoder.channels, self.encoder.stride, features)
-        self.semantic_head = nn.Conv2d(features[1], num_classes, 1)
+        self.semantic_head = LogitHead(features[1], num_classes)
 
     def maps(self, images: Tensor) -> NucleusMaps:
         """(B, C, H, W) float, H and W multiples of the encoder's stride, to logits at full resolution."""

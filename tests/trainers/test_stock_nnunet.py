@@ -24,7 +24,7 @@ def stock(module: str, function: str, *arguments: str, root: Path) -> subprocess
     environment = os.environ | {
         "nnUNet_extTrainer": str(Path(trainers.__file__).parent),
         "nnUNet_compile": "f",
-        "nnUNet_n_proc_DA": "0",
+        "nnUNet_n_proc_DA": "1",
     }
     code = f"import sys; from {module} import {function}; sys.argv[0] = {function!r}; {function}()"
     ended = subprocess.run(

@@ -82,9 +82,7 @@ def _create(name: str, in_channels: int, depth: int | None) -> nn.Module:
         warnings.simplefilter("ignore", FutureWarning)
         import timm
         from timm.models.vision_transformer import VisionTransformer
-    if not timm.is_model(name):
-        some = ", ".join(timm.list_models("vit_*patch16*224*")[:6])
-        raise NucplanError(f"timm knows no model '{name}'; a ViT such as {some} is wanted (timm.list_models('vit_*')).")
+    _refuse_unknown(name)
     options = {} if depth is None else {"depth": depth}
     try:
         model = timm.create_model(
@@ -103,9 +101,24 @@ def _create(name: str, in_channels: int, depth: int | None) -> nn.Module:
     return model
 
 
-def input_statistics(name: str) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per RGB channel (images in [0, 1]) that the timm model was pretrained with."""
+def _refuse_unknown(name: str) -> None:
     import timm
 
+    if not timm.is_model(name):
+        some = ", ".join(timm.list_models("vit_*patch16*224*")[:6])
+        raise NucplanError(f"timm knows no model '{name}'; a ViT such as {some} is wanted (timm.list_models('vit_*')).")
+
+
+def input_statistics(name: str) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per RGB channel (images in [0, 1]) that the timm model was pretrained with.
+
+    Raises
+    ------
+    NucplanError
+        If timm has no such model.
+    """
+    import timm
+
+    _refuse_unknown(name)
     configuration = timm.get_pretrained_cfg(name)
     return list(configuration.mean), list(configuration.std)

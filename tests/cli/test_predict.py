@@ -1,0 +1,171 @@
+"""The command: its files, what it skips, its refusals."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nucplan.cli.predict import main
+from nucplan.images import read_image, read_label_map, write_image
+
+SUFFIXES = (".tif", ".csv", ".geojson", "_overlay.png")
+
+
+@pytest.fixture
+def scenes(trained_root: Path, tmp_path: Path) -> Path:
+    """The two test images as PNG and JPEG, and a grey TIFF of another size."""
+    first, second = sorted((trained_root / "nnUNet_raw/Dataset001_Tiny/imagesTs").iterdir())
+    write_image(tmp_path / "scenes" / "a.png", read_image(first))
+    cv2.imwrite(str(tmp_path / "scenes" / "b.JPG"), read_image(second)[..., ::-1])
+    write_image(tmp_path / "scenes" / "c.tif", cv2.cvtColor(read_image(second)[:70], cv2.COLOR_RGB2GRAY))
+    return tmp_path / "scenes"
+
+
+@pytest.fixture
+def predict(trained_root: Path, tmp_path: Path):
+    """Run the command with ``tmp_path/nuclei`` as its output folder."""
+
+    def run(source: Path, *options: str, model: str = "1", root: Path = trained_root) -> int:
+        return main([model, str(source), str(tmp_path / "nuclei"), "--device", "cpu", "--root", str(root), *options])
+
+    return run
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_each_image_of_a_mixed_folder_gets_four_files_that_agree(scenes, predict, tmp_path, capsys):
+    assert predict(scenes) == 0
+    out = tmp_path / "nuclei"
+    assert names(out) == {f"{stem}{suffix}" for stem in "abc" for suffix in SUFFIXES}
+    total = 0
+    for picture in scenes.iterdir():
+        labels = read_label_map(out / f"{picture.stem}.tif")
+        assert labels.shape == read_image(picture).shape[:2]
+        rows = list(csv.DictReader((out / f"{picture.stem}.csv").open()))
+        features = json.loads((out / f"{picture.stem}.geojson").read_text())["features"]
+        assert [int(row["id"]) for row in rows] == list(range(1, labels.max() + 1))
+        assert len(features) == len(rows)
+        # The dataset has 0.25 microns per pixel.
+        assert all(float(row["area_um2"]) == pytest.approx(float(row["area_px"]) / 16, abs=1e-3) for row in rows)
+        total += len(rows)
+    assert total > 0
+    assert f"{total} nuclei in 3 image(s), 2 fold(s) averaged" in capsys.readouterr().out
+
+
+def test_a_dataset_is_found_by_name_and_a_single_image_is_enough(scenes, predict, tmp_path):
+    assert predict(scenes / "b.JPG", model="Tiny") == 0
+    assert names(tmp_path / "nuclei") == {f"b{suffix}" for suffix in SUFFIXES}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_images_of_an_nnunet_folder_are_named_as_their_cases(trained_root, predict, tmp_path, single):
+    folder = trained_root / "nnUNet_raw/Dataset001_Tiny/imagesTs"
+    cases = sorted(path.name.removesuffix("_0000.png") for path in folder.iterdir())[: 1 if single else None]
+    assert predict(folder / f"{cases[0]}_0000.png" if single else folder) == 0
+    assert {path.stem for path in (tmp_path / "nuclei").glob("*.tif")} == set(cases)
+
+
+def test_what_is_complete_is_skipped_and_the_rest_is_done(scenes, predict, tmp_path, capsys):
+    out = tmp_path / "nuclei"
+    predict(scenes)
+    expected = {name: (out / name).read_bytes() for name in names(out)}
+    (out / "a.csv").write_text("kept")
+    # The label map is written last: without it the image was not finished.
+    (out / "b.tif").unlink()
+    (out / "b.csv").write_text("half")
+    capsys.readouterr()
+    assert predict(scenes) == 0
+    assert "2 image(s) were done before" in capsys.readouterr().out
+    assert (out / "a.csv").read_text() == "kept"
+    assert {name: (out / name).read_bytes() for name in names(out)} == expected | {"a.csv": b"kept"}
+
+
+def test_overwrite_predicts_anew(scenes, predict, tmp_path, capsys):
+    predict(scenes)
+    (tmp_path / "nuclei" / "a.csv").write_text("old")
+    assert predict(scenes, "--overwrite") == 0
+    assert (tmp_path / "nuclei" / "a.csv").read_text() != "old"
+    assert "done before" not in capsys.readouterr().out
+
+
+def test_gz_compresses_the_outlines_and_leaves_no_other_ones(scenes, predict, tmp_path):
+    out = tmp_path / "nuclei"
+    predict(scenes / "a.png")
+    plain = json.loads((out / "a.geojson").read_text())
+    assert predict(scenes / "a.png", "--gz", "--overwrite") == 0
+    assert names(out) == {"a.tif", "a.csv", "a.geojson.gz", "a_overlay.png"}
+    with gzip.open(out / "a.geojson.gz", "rt") as packed:
+        assert json.load(packed) == plain
+
+
+def test_mirroring_is_an_option_that_changes_the_prediction(scenes, predict, tmp_path):
+    predict(scenes)
+    before = [(tmp_path / "nuclei" / f"{stem}.csv").read_text() for stem in "abc"]
+    assert predict(scenes, "--overwrite", "--mirror") == 0
+    assert before != [(tmp_path / "nuclei" / f"{stem}.csv").read_text() for stem in "abc"]
+
+
+def test_a_corrupt_image_is_named_and_those_before_it_are_complete(scenes, predict, tmp_path, assert_refused):
+    broken = scenes / "ab.png"
+    broken.write_bytes((scenes / "a.png").read_bytes()[:500])
+    assert_refused(predict(scenes), str(broken), "damaged")
+    assert names(tmp_path / "nuclei") == {f"a{suffix}" for suffix in SUFFIXES}
+
+
+def test_two_images_of_one_name_are_refused(scenes, predict, tmp_path, assert_refused):
+    shutil.copy(scenes / "a.png", scenes / "b.png")
+    assert_refused(predict(scenes), "b.JPG", "b.png")
+    assert not (tmp_path / "nuclei").exists()
+
+
+def test_the_images_are_never_overwritten(trained_root, scenes, assert_refused):
+    before = {path: path.read_bytes() for path in scenes.iterdir()}
+    code = main(["1", str(scenes), str(scenes), "--overwrite", "--device", "cpu", "--root", str(trained_root)])
+    assert_refused(code, str(scenes), "another folder")
+    assert {path: path.read_bytes() for path in scenes.iterdir()} == before
+
+
+@pytest.mark.parametrize("source", ["missing", "missing.png"])
+def test_a_missing_input_is_refused(predict, tmp_path, assert_refused, source):
+    assert_refused(predict(tmp_path / source), source)
+    assert not (tmp_path / "nuclei").exists()
+
+
+def test_an_empty_folder_is_refused(predict, tmp_path, assert_refused):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
+    assert_refused(predict(tmp_path / "empty"), "empty holds no image", ".png")
+    assert not (tmp_path / "nuclei").exists()
+
+
+def test_an_unknown_dataset_is_refused_with_those_there_are(scenes, predict, tmp_path, assert_refused):
+    assert_refused(predict(scenes, model="Lung"), "'Lung'", "Dataset001_Tiny")
+    assert not (tmp_path / "nuclei").exists()
+
+
+def test_an_untrained_model_is_refused_with_the_way_out(tiny_root, scenes, predict, tmp_path, assert_refused):
+    assert_refused(predict(scenes, root=tiny_root), "no finished fold", "nucplan_train")
+    assert not (tmp_path / "nuclei").exists()
+
+
+def test_plans_that_were_not_trained_are_refused(scenes, predict, assert_refused):
+    assert_refused(predict(scenes, "--plans", "nucplanPlans_seed9"), "nucplanPlans_seed9", "no finished fold")
+
+
+def test_labels_fit_the_reference_of_the_test_part(trained_root, predict, tmp_path):
+    from nucplan.cli.evaluate import main as evaluate
+
+    raw = trained_root / "nnUNet_raw/Dataset001_Tiny"
+    predict(raw / "imagesTs")
+    assert evaluate([str(tmp_path / "nuclei"), str(raw / "instancesTs")]) == 0
+    summary = json.loads((tmp_path / "nuclei" / "metrics.json").read_text())["summary"]
+    assert np.isfinite(summary["pq_pooled"])

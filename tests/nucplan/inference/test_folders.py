@@ -1,0 +1,46 @@
+"""Many pictures: their channels are matched to the model, and none is overwritten."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from nucplan.errors import NucplanError
+from nucplan.images import read_label_map, write_image
+from nucplan.inference.folders import predict_images
+
+
+@pytest.fixture
+def grey() -> np.ndarray:
+    image = np.full((80, 70), 50, np.uint8)
+    for column, row in ((20, 20), (50, 24), (34, 60)):
+        cv2.circle(image, (column, row), 8, 210, -1)
+    return image
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grey_picture_is_the_same_stored_as_grey_or_as_rgb(tmp_path, bright, grey, channels):
+    write_image(tmp_path / "in" / "grey.png", grey)
+    write_image(tmp_path / "in" / "rgb.png", cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
+    images = {path.stem: path for path in (tmp_path / "in").iterdir()}
+    assert predict_images(bright(channels=channels), images, tmp_path / "out") == {"grey": 3, "rgb": 3}
+    maps = [read_label_map(tmp_path / "out" / f"{stem}.tif") for stem in images]
+    np.testing.assert_array_equal(*maps)
+
+
+def test_a_coloured_picture_for_a_grey_model_is_refused_by_name(tmp_path, bright, grey):
+    path = tmp_path / "in" / "coloured.png"
+    write_image(path, np.dstack([grey, grey, grey // 2]))
+    with pytest.raises(NucplanError, match=r"coloured\.png: .*1 channel\(s\), this one has 3"):
+        predict_images(bright(channels=1), {"coloured": path}, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_folder_of_the_pictures_is_no_output_folder(tmp_path, bright, grey):
+    path = tmp_path / "picture.tif"
+    write_image(path, grey)
+    before = path.read_bytes()
+    with pytest.raises(NucplanError, match="another folder"):
+        predict_images(bright(), {"picture": path}, tmp_path / ".", overwrite=True)
+    assert path.read_bytes() == before
