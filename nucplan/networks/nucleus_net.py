@@ -29,7 +29,8 @@ class LogitHead(nn.Conv2d):
     """1x1 convolution to logits, multiplied by ``gain``.
 
     Adam moves a weight by at most the learning rate per step, so a few hundred steps at 5e-4 cannot make a plain head
-    confident; the gain is a larger step for this layer alone. Weights start smaller by it: the first logits are as usual.
+    confident; the gain is a larger step for this layer alone. Weights start smaller by it, so the first logits are
+    as usual.
     """
 
     gain = 8.0
