@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -68,3 +69,18 @@ def read_json(path: str | os.PathLike) -> Any:
         raise NucplanError(f"{path} is missing.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise NucplanError(f"{path} is not valid JSON ({error}); restore or delete it.") from None
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises
+    ------
+    NucplanError
+        If the file does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NucplanError(f"The file {path} does not exist; check the path.")
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -6,6 +6,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from nucplan.errors import NucplanError
+from nucplan.files import file_hash
 from nucplan.layout import CONFIGURATION, PLANS_NAME
 
 
@@ -39,8 +41,9 @@ def derive_plans(
 
 def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights: Path) -> str:
     from nucplan.networks.encoders.timm_vit import input_statistics
-    from nucplan.networks.weights import file_hash
 
+    if not weights.is_file():
+        raise NucplanError(f"The weights file {weights} does not exist; check --weights.")
     digest = file_hash(weights)
     mean, std = input_statistics(architecture["encoder"])
     configuration = derived["configurations"][CONFIGURATION]

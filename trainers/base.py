@@ -330,6 +330,12 @@ class NucleusTrainer(nnUNetTrainer):
         self.history = checkpoint["history"]
         self.logger.load_checkpoint(checkpoint["logging"])
         self._random_state = checkpoint["random_state"]
+        if self.current_epoch < self.num_epochs:
+            self.print_to_log_file(
+                f"Fold {self.fold} goes on after epoch {self.current_epoch} of {self.num_epochs}.",
+                also_print_to_console=True,
+                add_timestamp=False,
+            )
 
     def _refuse_other_run(self, checkpoint: dict[str, Any]) -> None:
         there, here = checkpoint["epochs"], [self.num_epochs, self.num_iterations_per_epoch]
@@ -341,9 +347,17 @@ class NucleusTrainer(nnUNetTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Predict the fold's validation cases as nuclei, into ``validation/``, with ``summary.json``."""
+        # Inference is imported on use: the stock training loop scans this file and has no need of it.
+        from nucplan.inference.predictor import Predictor
+        from nucplan.layout import Dataset, resolve_roots
         from trainers.validation import validate_fold
 
-        validate_fold(self)
+        self.network.eval()
+        predictor = Predictor([self.network], self.plans_manager.plans, self.dataset_json, self.device)
+        dataset = Dataset(resolve_roots(), self.plans_manager.dataset_name)
+        _, cases = self.do_split()
+        summary = validate_fold(predictor, dataset, cases, Path(self.output_folder) / "validation")
+        self.print_to_log_file(f"Validation of fold {self.fold}:", summary["nuclei"]["summary"])
 
 
 def _random_state() -> dict[str, Any]:

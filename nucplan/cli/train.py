@@ -19,6 +19,9 @@ EXAMPLES = """\
   nucplan_train Breast 0 --encoder vit_large_patch16_224 --weights uni.bin"""
 
 
+SCORES = (("PQ (pooled)", "pq_pooled"), ("Dice", "dice_image_mean"))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     made = common.parser(
         "nucplan_train",
@@ -95,7 +98,7 @@ def _report(folder: Path, fold: int) -> str:
     from nucplan.files import read_json
 
     nuclei = read_json(folder / "validation" / "summary.json")["nuclei"]["summary"]
-    return (
-        f"fold {fold}: PQ (pooled) {nuclei['pq_pooled']:.3f}, Dice {nuclei['dice_image_mean']:.3f}, "
-        f"{nuclei['merges']} merges, {nuclei['splits']} splits on its validation images\n        {folder}"
-    )
+    # A score is null where the validation images hold no nuclei.
+    scores = (f"{title} {nuclei[key]:.3f}" for title, key in SCORES if nuclei[key] is not None)
+    counts = f"{nuclei['merges']} merges, {nuclei['splits']} splits on its validation images"
+    return f"fold {fold}: {', '.join([*scores, counts])}\n        {folder}"

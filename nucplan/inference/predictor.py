@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
+from nucplan import __version__
 from nucplan.checkpoints import FINAL, load_checkpoint
 from nucplan.errors import NucplanError
-from nucplan.files import read_json
+from nucplan.files import file_hash, read_json
 from nucplan.inference.tiles import predict_probabilities
 from nucplan.instances import (
     DecoderPlan,
@@ -47,6 +48,8 @@ class Predictor:
         Where tiles are computed.
     mirror
         Average over the four mirrorings of each tile.
+    record
+        What made the predictions, for the record beside them.
     """
 
     networks: Sequence[nn.Module]
@@ -54,6 +57,7 @@ class Predictor:
     dataset_json: dict[str, Any]
     device: torch.device
     mirror: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device, mirror: bool = False) -> Predictor:
@@ -68,7 +72,14 @@ class Predictor:
         if not folds:
             raise NucplanError(f"{folder} has no finished fold (fold_*/{FINAL}); train one first with nucplan_train.")
         networks = [load_network(path, device) for path in folds]
-        return cls(networks, read_json(folder / "plans.json"), read_json(folder / "dataset.json"), device, mirror)
+        record = {
+            "nucplan": __version__,
+            "model": f"{folder.parent.name}/{folder.name}",
+            "folds": {path.parent.name: file_hash(path) for path in folds},
+            "mirror": mirror,
+        }
+        plans, dataset_json = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
+        return cls(networks, plans, dataset_json, device, mirror, record)
 
     @property
     def class_names(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -82,20 +81,6 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     if not tensors:
         raise NucplanError(f"{file} holds no named tensors; give the encoder's state dict.")
     return tensors
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
-
-    Raises
-    ------
-    NucplanError
-        If the file does not exist.
-    """
-    if not file.is_file():
-        raise NucplanError(f"The weights file {file} does not exist; check --weights.")
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _read_torch(file: Path) -> object:

@@ -39,7 +39,8 @@ def predict(trained_root: Path, tmp_path: Path):
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    """Files of a prediction folder but for the record of what made them."""
+    return {path.name for path in folder.iterdir()} - {"prediction.json"}
 
 
 def test_each_image_of_a_mixed_folder_gets_four_files_that_agree(scenes, predict, tmp_path, capsys):
@@ -169,3 +170,18 @@ def test_labels_fit_the_reference_of_the_test_part(trained_root, predict, tmp_pa
     assert evaluate([str(tmp_path / "nuclei"), str(raw / "instancesTs")]) == 0
     summary = json.loads((tmp_path / "nuclei" / "metrics.json").read_text())["summary"]
     assert np.isfinite(summary["pq_pooled"])
+
+
+def test_predictions_of_two_models_do_not_mix(scenes, predict, trained_root, tmp_path, capsys):
+    """The same folder with fewer folds is another model: kept images would be of the old one."""
+    import shutil
+
+    assert predict(scenes) == 0
+    less = tmp_path / "less"
+    shutil.copytree(trained_root, less)
+    model = less / "nnUNet_results" / "Dataset001_Tiny" / "nnUNetTrainerNucBaseline__nucplanPlans__2d"
+    shutil.rmtree(model / "fold_1")
+    arguments = ["1", str(scenes), str(tmp_path / "nuclei"), "--device", "cpu", "--root", str(less)]
+    assert main(arguments) == 2
+    assert "predictions of another model or other settings" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
