@@ -12,6 +12,8 @@ from nucplan.files import atomic_path
 
 FINAL = "checkpoint_final.pth"
 LATEST = "checkpoint_latest.pth"
+# torch's writer reports a full disk as a RuntimeError of its stream.
+STREAM_ERRORS = ("PytorchStreamWriter", "unexpected pos")
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
@@ -26,7 +28,8 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
         with atomic_path(path) as temporary:
             torch.save(content, temporary)
     except (OSError, RuntimeError) as error:
-        # torch's writer reports a full disk as a RuntimeError.
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in STREAM_ERRORS):
+            raise
         reason = getattr(error, "strerror", None) or "the disk may be full"
         raise NucplanError(
             f"The checkpoint {path} could not be written ({reason}); the one before it is kept: "

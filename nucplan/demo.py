@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from nucplan.errors import NucplanError
-from nucplan.files import read_json
+from nucplan.files import read_json, write_json
 from nucplan.layout import Dataset, resolve_roots
 
 DATASET_ID, DATASET_NAME = 999, "Demo"
@@ -39,10 +41,16 @@ def run_demo(output: Path, root: Path, images: int, iterations: int, seed: int, 
     """
     if images < FEWEST_IMAGES:
         raise NucplanError(f"The demo needs at least {FEWEST_IMAGES} images to split, not {images}; raise --images.")
+    if seed < 0:
+        raise NucplanError(f"--seed {seed} is negative; give 0 or a positive number.")
     dataset = Dataset(resolve_roots(root), f"Dataset{DATASET_ID:03d}_{DATASET_NAME}")
     common = ["--root", str(root)]
-    if not dataset.raw.is_dir():
+    drawn = {"images": images, "seed": seed}
+    if dataset.raw.is_dir():
+        _refuse_other_drawing(output, drawn)
+    else:
         _draw(output / "source", images, seed)
+        write_json(output / "demo.json", drawn)
         _run(
             "convert",
             ["folder", str(output / "source"), str(DATASET_ID), DATASET_NAME, "--test-split", "0.25", *common],
@@ -57,6 +65,12 @@ def run_demo(output: Path, root: Path, images: int, iterations: int, seed: int, 
     otsu = _evaluate_otsu(dataset, output / "otsu")
     _draw_comparison(dataset, nuclei, output / "demo.png")
     print(_report(read_json(nuclei / "metrics.json")["summary"], otsu, output))
+
+
+def _refuse_other_drawing(output: Path, drawn: dict[str, int]) -> None:
+    record = output / "demo.json"
+    if record.is_file() and read_json(record) != drawn:
+        raise NucplanError(f"{output} holds a demo of other --images or another --seed; give another --output.")
 
 
 def _run(command: str, arguments: Sequence[str]) -> None:
@@ -119,6 +133,7 @@ def _report(nucplan: dict[str, float], otsu: dict[str, float], output: Path) -> 
         f"Pictures: {output / 'demo.png'} (left: truth, right: nucplan) and {output / 'nuclei'}/*_overlay.png",
         "",
         "Next, with your own images and label maps (images/x.png, labels/x.png in one folder):",
+        *([] if shutil.which("nucplan_convert") else [f"  source {Path(sys.executable).parent / 'activate'}"]),
         "  nucplan_convert folder MY_FOLDER 1 MyNuclei --test-split 0.2",
         "  nucplan_plan_and_preprocess 1",
         "  nucplan_train 1 all",

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nucplan.augmentation import UNLABELLED
+from nucplan.errors import NucplanError
 
 
 class CaseReader(Protocol):
@@ -45,27 +46,41 @@ class PatchIndex:
     weights: np.ndarray
 
     @classmethod
-    def build(cls, reader: CaseReader, cases: Sequence[str], patch_size: int, gamma: float) -> PatchIndex:
+    def build(
+        cls, reader: CaseReader, cases: Sequence[str], patch_size: int, gamma: float, ignore: int | None = None
+    ) -> PatchIndex:
         """Look at the class channel of every case, in steps of half a patch.
+
+        Patches that lie in an ignored area (label ``ignore``) altogether are never drawn.
 
         Patches with rare classes get more weight: CellViT's cell weight (Hörst et al. 2024, eq. 2) with patches in the
         place of images. With N_c patches that hold class c and k their sum, a patch weighs
         ``(1 - gamma) + gamma * sum over its classes of k / (gamma * N_c + (1 - gamma) * k)``;
         the first term keeps patches without nuclei in the draw.
+
+        Raises
+        ------
+        NucplanError
+            If no patch has a label.
         """
-        names, centres, present = [], [], []
+        names, centres, present, counts = [], [], [], []
         for case in cases:
             classes = np.asarray(reader.load_case(case)[1][0, 0])
             for centre in _grid(classes.shape, patch_size):
                 rows, columns = (slice(max(0, c - patch_size // 2), c + patch_size // 2) for c in centre)
                 names.append(case)
                 centres.append(centre)
-                present.append(np.unique(classes[rows, columns]))
+                values = np.unique(classes[rows, columns])
+                labelled = values[values != ignore] if ignore is not None else values
+                counts.append(labelled.size > 0)
+                present.append(labelled[labelled > 0])
         number = 1 + max((int(p.max(initial=0)) for p in present), default=0)
         holds = np.zeros((len(present), number), bool)
         for row, classes in zip(holds, present, strict=True):
-            row[classes[classes > 0]] = True
-        weights = _cell_weights(holds[:, 1:], gamma)
+            row[classes] = True
+        weights = _cell_weights(holds[:, 1:], gamma) * np.array(counts)
+        if not weights.any():
+            raise NucplanError("The training images of this fold are ignored areas altogether; annotate some of them.")
         return cls(np.array(names), np.array(centres), weights / weights.sum())
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from nucplan import __version__
 from nucplan.errors import NucplanError
+from nucplan.instances import DecoderPlan
 from nucplan.layout import CONFIGURATION, PLANS_NAME, Dataset
 from planners import rules
 from planners.fingerprint import Fingerprint, nnunet_fingerprint
@@ -17,7 +18,7 @@ from planners.rules import Decision, Limits
 NETWORK = "nucplan.networks.nucleus_net.NucleusNet"
 DECISIONS = (
     "scale", "patch_size", "batch_size", "network_width", "encoder", "normalization", "tile_overlap", "decoder",
-    "iterations", "oversampling", "mirroring",
+    "iterations", "oversampling",
 )  # fmt: skip
 
 
@@ -76,11 +77,12 @@ def decide(fingerprint: Fingerprint, limits: Limits, overrides: Mapping[str, Any
     settle("network_width", rules.network_width(limits))
     settle("encoder", rules.encoder())
     settle("normalization", rules.normalization(fingerprint))
-    settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch))
+    overlap = settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch))
+    if overlap > patch[0] // 2:
+        raise NucplanError(f"Tiles of {patch[0]} px cannot overlap by {overlap} px; at most half a patch is possible.")
     settle("decoder", rules.decoder(fingerprint, upsampling))
     settle("iterations", rules.iterations())
     settle("oversampling", rules.oversampling(fingerprint))
-    settle("mirroring", rules.mirroring())
     return decisions
 
 
@@ -151,18 +153,51 @@ def _merged(name: str, planned: Mapping[str, Any], given: Mapping[str, Any]) -> 
 
 
 def _problem(name: str, planned: Any, value: Any) -> str | None:
+    """What is wrong with an override, as the end of a sentence, or None."""
     kind = (int, float) if isinstance(planned, float) else type(planned)
     if not isinstance(value, kind) or isinstance(value, bool):
         return f"is not a {type(planned).__name__}"
-    if isinstance(planned, list) and name != "mirroring" and len(value) != len(planned):
+    if isinstance(planned, list) and len(value) != len(planned):
         return f"has not {len(planned)} entries"
-    if name == "scale" and value not in (1, 2):
-        return "is neither 1 nor 2"
-    if name == "patch_size" and any(not isinstance(side, int) or side < 32 or side % 32 for side in value):
-        return "is not a multiple of 32 pixels"
-    if name in ("batch_size", "tile_overlap") and value < 1:
-        return "is below 1"
+    if name == "decoder":
+        DecoderPlan.from_dict(value)
+    return CHECKS[name](value) if name in CHECKS else None
+
+
+def _whole(numbers: Iterable[Any]) -> bool:
+    return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers)
+
+
+def _patch_problem(sides: list) -> str | None:
+    if not _whole(sides) or len(set(sides)) > 1 or sides[0] % rules.PATCH_MULTIPLE:
+        return f"is not a square of a multiple of {rules.PATCH_MULTIPLE} pixels"
     return None
+
+
+def _encoder_problem(encoder: Mapping[str, Any]) -> str | None:
+    import torch
+
+    from nucplan.networks.encoders.timm_vit import TimmViT
+
+    # On this device a network costs neither memory nor time.
+    with torch.device("meta"):
+        TimmViT(encoder["name"], 3, encoder["depth"])
+    return None
+
+
+CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "scale": lambda value: None if value in (1, 2) else "is neither 1 nor 2",
+    "patch_size": _patch_problem,
+    "batch_size": lambda value: None if value > 0 else "is below 1",
+    "network_width": lambda value: None if _whole(value) else "are not whole numbers above 0",
+    "encoder": _encoder_problem,
+    "normalization": lambda value: (
+        None if set(value) <= set(rules.NORMALIZATIONS) else f"is not of {', '.join(rules.NORMALIZATIONS)}"
+    ),
+    "tile_overlap": lambda value: None if value > 0 else "is below 1",
+    "iterations": lambda value: None if _whole(value.values()) else "are not whole numbers above 0",
+    "oversampling": lambda value: None if 0 <= value <= 1 else "is not between 0 and 1",
+}
 
 
 def _readable(value: Any) -> str:

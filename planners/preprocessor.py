@@ -146,7 +146,7 @@ def _write_cases(
 
 
 def _write_references(raw: RawDataset) -> None:
-    # Validation compares with these copies, so that it runs where the raw data are not.
+    # nnU-Net's own validation compares with these copies.
     folder = raw.dataset.preprocessed / "gt_segmentations"
     with atomic_path(folder) as temporary:
         temporary.mkdir()

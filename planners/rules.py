@@ -17,6 +17,7 @@ from nucplan.instances import DecoderPlan
 from planners.fingerprint import Fingerprint
 
 PATCH_MULTIPLE = 32  # the coarsest decoder stride times two; also a multiple of a ViT stride of 8 or 16
+NORMALIZATIONS = ("ZScoreNormalization", "NoNormalization", "RescaleTo01Normalization", "RGBTo01Normalization")
 SMALLEST_PATCH, LARGEST_PATCH = 96, 512
 CPU_PATCH, CPU_BATCH = 128, 4  # a step of 4 x 128 x 128 pixels takes well under a second on two cores
 LARGEST_BATCH = 16
@@ -193,11 +194,6 @@ def oversampling(statistics: Fingerprint) -> Decision:
     if len(counts) == 1:
         because = "There is one class, so sampling only prefers patches that hold nuclei."
     return Decision(0.85, because, {"class_instances": counts})
-
-
-def mirroring() -> Decision:
-    """Axes (0 rows, 1 columns) along which images are flipped in training and, on request, at prediction."""
-    return Decision([0, 1], "Tissue has no up and no left, so both flips give equally likely images.")
 
 
 def _up_to_multiple(length: float) -> int:

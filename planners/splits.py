@@ -35,7 +35,7 @@ def load_or_make_splits(
     """
     if path.is_file():
         folds = read_json(path)
-        if all(set(fold["train"]) | set(fold["val"]) == set(features) for fold in folds):
+        if len(folds) == len(FOLDS) and all(set(fold["train"]) | set(fold["val"]) == set(features) for fold in folds):
             _refuse_leak(path, folds, groups)
             return Splits(folds, None)
     splits = make_splits(features, groups, seed)
@@ -120,7 +120,8 @@ def _fold(parts: list[list[str]], held_out: int) -> Fold:
 
 def _refuse_leak(path: Path, folds: Sequence[Fold], groups: Mapping[str, str]) -> None:
     for k, fold in enumerate(folds):
-        sides = [{groups[case] for case in fold[side] if case in groups} for side in ("train", "val")]
+        # A case without a group is a group of its own.
+        sides = [{groups.get(case, case) for case in fold[side]} for side in ("train", "val")]
         shared = sorted(sides[0] & sides[1])
         if shared:
             raise NucplanError(

@@ -57,7 +57,7 @@ class NucleusTrainer(nnUNetTrainer):
         self.initial_lr, self.weight_decay = CosineRestarts.peak, 1e-2
         self.num_val_iterations_per_epoch = VALIDATION_BATCHES
         self.inference_allowed_mirroring_axes = (0, 1)
-        self.workers = 0 if (os.cpu_count() or 1) < 2 else min(8, max(1, len(os.sched_getaffinity(0)) // 2))
+        self.workers = min(8, _usable_cores() // 2)
         self.history: list[dict[str, float]] = []
         self.lock: FoldLock | None = None
         self._iteration = 0
@@ -82,7 +82,7 @@ class NucleusTrainer(nnUNetTrainer):
         weights = self.plan.get("weights")
         if weights is not None:
             report = load_encoder_weights(self.network.encoder, Path(weights["file"]))
-            self.print_to_log_file(report)
+            self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
 
     @property
     def fold_number(self) -> int:
@@ -127,7 +127,8 @@ class NucleusTrainer(nnUNetTrainer):
 
     def _patches(self, cases, patch, margin, transforms, per_epoch) -> PatchDataset:
         reader = self.dataset_class(self.preprocessed_dataset_folder, cases)
-        index = PatchIndex.build(reader, cases, patch, self.decision("oversampling"))
+        ignore = self.label_manager.ignore_label
+        index = PatchIndex.build(reader, cases, patch, self.decision("oversampling"), ignore)
         return PatchDataset(reader, index, patch, margin, transforms, self.seed, per_epoch)
 
     def _batches(self, dataset: PatchDataset, samples: range, workers: int):
@@ -239,6 +240,8 @@ class NucleusTrainer(nnUNetTrainer):
         record = {"epoch": self.current_epoch, "learning_rate": self._logged("lrs"), **self._terms}
         record |= {"validation_loss": self._logged("val_losses"), "validation_dice": self._logged("mean_fg_dice")}
         self.history.append(record)
+        # First of all: whatever fails after it, the epoch is not lost.
+        self.save_checkpoint(str(Path(self.output_folder) / LATEST))
         self._write_metrics()
         self.print_to_log_file(
             f"epoch {self.current_epoch + 1}/{self.num_epochs}  "
@@ -247,7 +250,6 @@ class NucleusTrainer(nnUNetTrainer):
             also_print_to_console=True,
             add_timestamp=False,
         )
-        self.save_checkpoint(str(Path(self.output_folder) / LATEST))
         if self.lock is not None:
             self.lock.heartbeat()
         self.current_epoch += 1
@@ -302,6 +304,7 @@ class NucleusTrainer(nnUNetTrainer):
             "current_epoch": self.current_epoch + 1,
             "epochs": [self.num_epochs, self.num_iterations_per_epoch],
             "seed": self.seed,
+            "training_cases": self.do_split()[0],
             # Stock inference reads the configuration's name from here.
             "init_args": {"configuration": self.configuration_name, "fold": self.fold},
             "trainer_name": type(self).__name__,
@@ -314,7 +317,7 @@ class NucleusTrainer(nnUNetTrainer):
         Raises
         ------
         NucplanError
-            If it comes from a run of another length or seed, or from another network.
+            If it comes from a run of another length or on other training cases.
         """
         checkpoint = filename_or_checkpoint
         if not isinstance(checkpoint, dict):
@@ -344,6 +347,11 @@ class NucleusTrainer(nnUNetTrainer):
                 f"{self.output_folder} holds a run of {math.prod(there)} iterations, not {math.prod(here)}; "
                 "give the same budget to go on with it, or move that folder away to train anew."
             )
+        if checkpoint["training_cases"] != self.do_split()[0]:
+            raise NucplanError(
+                f"{self.output_folder} was trained on other cases than splits_final.json has now; "
+                "move that folder away to train anew, or restore the split."
+            )
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Predict the fold's validation cases as nuclei, into ``validation/``, with ``summary.json``."""
@@ -358,6 +366,10 @@ class NucleusTrainer(nnUNetTrainer):
         _, cases = self.do_split()
         summary = validate_fold(predictor, dataset, cases, Path(self.output_folder) / "validation")
         self.print_to_log_file(f"Validation of fold {self.fold}:", summary["nuclei"]["summary"])
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _random_state() -> dict[str, Any]:

@@ -48,14 +48,14 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     if not dataset.plans().is_file():
         raise NucplanError(f"{dataset.folder_name} has no plan; run nucplan_plan_and_preprocess {dataset.id} first.")
     base = read_json(dataset.plans())
-    plans = derive_plans(base, request.seed, request.encoder, request.weights)
+    highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
+    plans = derive_plans(base, request.seed, request.encoder, request.weights, highest)
     if request.encoder is not None or request.weights is not None:
         _refuse_unfit_encoder(dataset, plans)
-    identifier, own = (p["configurations"][CONFIGURATION]["data_identifier"] for p in (plans, base))
-    # Planning anew renews the plan's own data alone, so those of a variant may be older than the plan.
-    if identifier != own or not (dataset.preprocessed / identifier).is_dir():
-        preprocess(RawDataset(dataset), plans, progress=progress)
-    write_json(dataset.plans(plans["plans_name"]), plans)
+    # Data that are up to date are kept; planning that was cut off, or done anew, leaves some that are not.
+    preprocess(RawDataset(dataset), plans, progress=progress)
+    if plans["plans_name"] != base["plans_name"]:
+        write_json(dataset.plans(plans["plans_name"]), plans)
     return plans
 
 
@@ -97,8 +97,12 @@ def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dic
         )
         trainer.lock = lock
         trainer.set_budget(request.iterations or trainer.decision("iterations")[request.budget])
+        iterations = trainer.num_epochs * trainer.num_iterations_per_epoch
+        _refuse_other_length(folder, iterations)
         checkpoint = next((folder / name for name in (FINAL, LATEST) if (folder / name).is_file()), None)
-        if checkpoint is not None:
+        if checkpoint is None:
+            write_json(folder / "run.json", {"iterations": iterations})
+        else:
             trainer.load_checkpoint(str(checkpoint))
         if checkpoint is None or checkpoint.name != FINAL:
             trainer.run_training()
@@ -118,3 +122,14 @@ def _refuse_other_plan(trained_with: Path, plans: dict) -> None:
             f"{trained_with.parent} holds folds of another plan than {plans['plans_name']} is now; "
             "move that folder away to train anew, or plan as before."
         )
+
+
+def _refuse_other_length(folder: Path, iterations: int) -> None:
+    """Folds of one ensemble have one length; each fold's is recorded in its ``run.json`` before it starts."""
+    for record in sorted(folder.parent.glob("fold_*/run.json")):
+        there = read_json(record)["iterations"]
+        if there != iterations and record.parent != folder:
+            raise NucplanError(
+                f"{record.parent} was trained for {there} iterations, not {iterations}, and all folds are averaged; "
+                "give the same budget, or move that folder away."
+            )

@@ -52,6 +52,8 @@ def _command(arguments: argparse.Namespace) -> None:
 
     folds = _folds(arguments.fold)
     iterations = _iterations(arguments)
+    if arguments.seed < 0:
+        raise NucplanError(f"--seed {arguments.seed} is negative; give 0 or a positive number.")
     roots = resolve_roots(arguments.root)
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots)

@@ -60,6 +60,8 @@ class NucleusNet(nn.Module):
         Its number of blocks, or None for its own.
     encoder_frozen
         Whether the encoder is pretrained and stays as it is.
+    encoder_layer_scale
+        Whether its blocks scale their residuals.
     features_per_stage
         Channels at the strides 1, 2, 4, ... up to the encoder's stride; further ones are not used.
     input_mean, input_std
@@ -75,13 +77,14 @@ class NucleusNet(nn.Module):
         features_per_stage: Sequence[int],
         encoder_depth: int | None = None,
         encoder_frozen: bool = False,
+        encoder_layer_scale: bool = False,
         input_mean: Sequence[float] | None = None,
         input_std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("input_mean", torch.tensor(input_mean or [0.0]).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("input_std", torch.tensor(input_std or [1.0]).view(1, -1, 1, 1), persistent=False)
-        self.encoder = TimmViT(encoder, input_channels, encoder_depth, encoder_frozen)
+        self.encoder = TimmViT(encoder, input_channels, encoder_depth, encoder_frozen, encoder_layer_scale)
         strides = [2**i for i in range(len(features_per_stage))]
         features = {s: f for s, f in zip(strides, features_per_stage, strict=True) if s <= self.encoder.stride}
         self.stem = PixelStem(input_channels, features)

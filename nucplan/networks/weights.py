@@ -29,7 +29,8 @@ def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
     Raises
     ------
     NucplanError
-        If the file is unreadable, nothing in it fits, a parameter stays empty or a shape differs.
+        If the file is unreadable, nothing in it fits, a parameter stays empty, a shape differs, or the file's blocks
+        have tensors that the encoder's have not.
     """
     found = _strip_prefixes(read_state_dict(file), set(encoder.vit.state_dict()))
     wanted = encoder.vit.state_dict()
@@ -39,6 +40,12 @@ def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
     if not used:
         raise NucplanError(
             f"Nothing in {file} fits the encoder (its first tensors are {', '.join(unused[:3])}); check --encoder."
+        )
+    foreign = [name for name in unused if name.startswith("blocks.")]
+    if foreign:
+        raise NucplanError(
+            f"{file} has block tensors that the encoder has not ({', '.join(foreign[:3])}), so its features would be "
+            "others than those that were trained; check --encoder."
         )
     missing = sorted(set(wanted) - set(used))
     if missing:
@@ -55,6 +62,11 @@ def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
     encoder.vit.load_state_dict(used)
     rest = f"not used: {', '.join(unused)}" if unused else "every tensor of the file is used"
     return f"Loaded {len(used)} tensors of {file.name} into the encoder; {rest}."
+
+
+def has_layer_scale(file: Path) -> bool:
+    """Whether the blocks of a weights file scale their residuals (LayerScale, Touvron et al. 2021)."""
+    return any(name.endswith("ls1.gamma") for name in read_state_dict(file))
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:

@@ -162,7 +162,7 @@ def test_pretrained_weights_stay_as_they_are_and_name_the_run(root, pretrained, 
 def test_data_for_pretrained_weights_follow_a_new_plan(root, pretrained):
     dataset, request = find_dataset(resolve_roots(root), 1), TrainingRequest("baseline", weights=pretrained)
     prepare(dataset, request)
-    (folder,) = dataset.preprocessed.glob("nucplanPlans_RGBTo01*_2d")
+    (folder,) = dataset.preprocessed.glob("nucplanPlans_NoNormalization_2d")
     before = (folder / "image_000.b2nd").stat().st_size
     options = ["1", "--device", "cpu", "--root", str(root), "--override", "scale=2", "--override", "patch_size=64"]
     assert plan_and_preprocess.main(options) == 0

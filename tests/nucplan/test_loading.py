@@ -6,6 +6,7 @@ import torch
 
 from nucplan import augmentation
 from nucplan.augmentation import UNLABELLED
+from nucplan.errors import NucplanError
 from nucplan.loading import PatchDataset, PatchIndex, batches, seeded
 
 PATCH = 32
@@ -129,6 +130,19 @@ def test_rare_classes_are_drawn_more_often_and_empty_patches_still_are():
     assert rare > common > empty > 0
     # The formula, by hand: 14 patches with class 1 and 1 with class 2.
     assert rare / empty == pytest.approx((0.15 + 0.85 * 15 / (0.85 * 1 + 0.15 * 15)) / 0.15)
+
+
+def test_ignored_areas_are_no_class_and_never_drawn_alone():
+    reader = Cases({f"case{i}": (PATCH, PATCH) for i in range(4)})
+    for (_, labels), content in zip(reader.data.values(), ([1], [2], [0, 2], [0]), strict=True):
+        labels[0] = content[0]
+        labels[0, 0, :, PATCH // 2 :] = content[-1]
+    index = PatchIndex.build(reader, list(reader.data), PATCH, 0.85, ignore=2)
+    nuclei, ignored, half_ignored, empty = index.weights
+    assert ignored == 0
+    assert nuclei > half_ignored == empty > 0
+    with pytest.raises(NucplanError, match="ignored areas altogether"):
+        PatchIndex.build(reader, ["case1"], PATCH, 0.85, ignore=2)
 
 
 def test_seeded_puts_the_generators_and_threads_back():

@@ -82,7 +82,7 @@ def test_every_reason_is_one_sentence(fingerprint_of, d25, limits) -> None:
         rules.scale(statistics), patch, rules.batch_size(statistics, limits, 1, patch.value),
         rules.network_width(limits), rules.encoder(), rules.normalization(statistics),
         rules.tile_overlap(statistics, 1, patch.value),
-        rules.decoder(statistics, 1), rules.iterations(), rules.oversampling(statistics), rules.mirroring(),
+        rules.decoder(statistics, 1), rules.iterations(), rules.oversampling(statistics),
     ]  # fmt: skip
     for decision in decisions:
         assert re.fullmatch(r"[A-Z0-9].*[^.]\.", decision.because)

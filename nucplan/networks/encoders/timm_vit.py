@@ -30,6 +30,8 @@ class TimmViT(nn.Module):
         Number of blocks, if other than the model's own (training from scratch only).
     frozen
         No gradients and always in evaluation mode.
+    layer_scale
+        Whether blocks scale their residuals (LayerScale); pretrained weights say so.
 
     Raises
     ------
@@ -37,7 +39,9 @@ class TimmViT(nn.Module):
         If timm has no such ViT, its patch is not 8, 14 or 16, or a frozen one is asked for 2 or more than 3 channels.
     """
 
-    def __init__(self, name: str, in_channels: int, depth: int | None = None, frozen: bool = False) -> None:
+    def __init__(
+        self, name: str, in_channels: int, depth: int | None = None, frozen: bool = False, layer_scale: bool = False
+    ) -> None:
         super().__init__()
         self.repeat_grey = frozen and in_channels == 1
         if frozen and in_channels not in (1, 3):
@@ -45,7 +49,7 @@ class TimmViT(nn.Module):
                 f"The pretrained encoder '{name}' takes grey or RGB images, these have {in_channels} channels; "
                 "train without --weights."
             )
-        self.vit = _create(name, 3 if self.repeat_grey else in_channels, depth)
+        self.vit = _create(name, 3 if self.repeat_grey else in_channels, depth, layer_scale)
         self.patch = self.vit.patch_embed.patch_size[0]
         if self.patch not in STRIDES:
             raise NucplanError(f"The encoder '{name}' has patch {self.patch}; nucplan takes patch 8, 14 or 16.")
@@ -76,14 +80,16 @@ class TimmViT(nn.Module):
         return [by_block[block] for block in self.taps]
 
 
-def _create(name: str, in_channels: int, depth: int | None) -> nn.Module:
+def _create(name: str, in_channels: int, depth: int | None, layer_scale: bool) -> nn.Module:
     with warnings.catch_warnings():
         # timm's import of torch.jit warns on every start; it is nothing that a user could act on.
         warnings.simplefilter("ignore", FutureWarning)
         import timm
         from timm.models.vision_transformer import VisionTransformer
     _refuse_unknown(name)
-    options = {} if depth is None else {"depth": depth}
+    options: dict[str, float] = {} if depth is None else {"depth": depth}
+    if layer_scale:
+        options["init_values"] = 1e-5
     try:
         model = timm.create_model(
             name,

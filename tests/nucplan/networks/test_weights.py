@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.timm_vit import TimmViT
-from nucplan.networks.weights import load_encoder_weights
+from nucplan.networks.weights import has_layer_scale, load_encoder_weights
 
 
 @pytest.fixture
@@ -59,6 +59,22 @@ def test_a_file_of_which_nothing_fits_is_refused(tmp_path, encoder):
     torch.save({"layer1.conv.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
     with pytest.raises(NucplanError, match="Nothing in .*resnet.pth fits"):
         load_encoder_weights(encoder, tmp_path / "resnet.pth")
+
+
+def test_layer_scale_in_the_file_is_never_left_out(tmp_path, encoder):
+    torch.manual_seed(1)
+    scaled = TimmViT("vit_tiny_patch16_224", 3, depth=2, frozen=True, layer_scale=True)
+    for block in scaled.vit.blocks:
+        block.ls1.gamma.normal_()
+    torch.save(scaled.vit.state_dict(), tmp_path / "uni.pth")
+    assert has_layer_scale(tmp_path / "uni.pth")
+    with pytest.raises(NucplanError, match=r"block tensors that the encoder has not \(blocks.0.ls1.gamma"):
+        load_encoder_weights(encoder, tmp_path / "uni.pth")
+    fresh = TimmViT("vit_tiny_patch16_224", 3, depth=2, frozen=True, layer_scale=True)
+    load_encoder_weights(fresh, tmp_path / "uni.pth")
+    images = torch.rand(1, 3, 32, 32)
+    for ours, theirs in zip(fresh(images), scaled(images), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_file_that_leaves_a_parameter_empty_is_refused(tmp_path, encoder, source):
