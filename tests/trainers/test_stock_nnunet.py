@@ -19,10 +19,24 @@ PREPROCESSED = Path("nnUNet_preprocessed/Dataset001_Tiny")
 MODEL = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPlans__2d")
 
 
-def stock(module: str, function: str, *arguments: str, root: Path) -> subprocess.CompletedProcess:
-    """Run a console script of nnU-Net in a process of its own, with our trainers as external ones."""
+SHORT_TRAINER = """
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+
+class nnUNetTrainerShort(nnUNetTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 2, 1
+"""
+
+
+def stock(
+    module: str, function: str, *arguments: str, external: Path = Path(trainers.__file__).parent
+) -> subprocess.CompletedProcess:
+    """Run a console script of nnU-Net in a process of its own; ``external`` is its folder of further trainers."""
     environment = os.environ | {
-        "nnUNet_extTrainer": str(Path(trainers.__file__).parent),
+        "nnUNet_extTrainer": str(external),
         "nnUNet_compile": "f",
         "nnUNet_n_proc_DA": "1",
     }
@@ -34,15 +48,22 @@ def stock(module: str, function: str, *arguments: str, root: Path) -> subprocess
     return ended
 
 
-def test_stock_commands_check_fingerprint_and_plan_our_raw_dataset(root):
+def test_stock_commands_check_plan_and_train_our_raw_dataset(root, tmp_path):
     stock(
         "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints",
         "plan_and_preprocess_entry",
         *("-d", "1", "-c", "2d", "--verify_dataset_integrity", "-npfp", "1", "-np", "1"),
-        root=root,
     )
     assert (root / PREPROCESSED / "nnUNetPlans.json").is_file()
     assert len(list((root / PREPROCESSED / "nnUNetPlans_2d").glob("*.pkl"))) == 10
+
+    (tmp_path / "external").mkdir()
+    (tmp_path / "external" / "short.py").write_text(SHORT_TRAINER)
+    arguments = ["1", "2d", "0", "-tr", "nnUNetTrainerShort", "-device", "cpu"]
+    stock("nnunetv2.run.run_training", "run_training_entry", *arguments, external=tmp_path / "external")
+    fold = root / "nnUNet_results/Dataset001_Tiny/nnUNetTrainerShort__nnUNetPlans__2d/fold_0"
+    assert (fold / "checkpoint_final.pth").is_file()
+    assert (fold / "validation" / "summary.json").is_file()
 
 
 def test_stock_train_finds_and_runs_our_trainer_and_stock_predict_its_semantic_output(root):
@@ -51,13 +72,13 @@ def test_stock_train_finds_and_runs_our_trainer_and_stock_predict_its_semantic_o
     content["nucplan"]["decisions"]["iterations"]["value"]["standard"] = 2
     write_json(plans, content)
     arguments = ["1", "2d", "0", "-tr", "nnUNetTrainerNucBaseline", "-p", "nucplanPlans", "-device", "cpu"]
-    stock("nnunetv2.run.run_training", "run_training_entry", *arguments, root=root)
+    stock("nnunetv2.run.run_training", "run_training_entry", *arguments)
     assert (root / MODEL / "fold_0" / "validation" / "summary.json").is_file()
 
     images, out = root / "nnUNet_raw/Dataset001_Tiny/imagesTs", root / "semantic"
     arguments = ["-i", str(images), "-o", str(out), "-d", "1", "-c", "2d", "-f", "0", "-device", "cpu", "-npp", "1"]
     arguments += ["-tr", "nnUNetTrainerNucBaseline", "-p", "nucplanPlans", "-nps", "1"]
-    stock("nnunetv2.inference.predict_from_raw_data", "predict_entry_point", *arguments, root=root)
+    stock("nnunetv2.inference.predict_from_raw_data", "predict_entry_point", *arguments)
     for image in images.iterdir():
         semantic = read_label_map(out / image.name.replace("_0000", ""))
         assert semantic.shape == (96, 96)
