@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well, remove it otherwise.
 
     The temporary name keeps the suffix, so that writers which look at it choose the right format. Works for a
-    file and for a folder (a folder replaces nothing: ``path`` must not exist then).
+    file and for a folder (a folder replaces nothing: ``path`` must not exist then). What processes that were killed
+    on this host left in the same folder is removed first.
 
     Raises
     ------
@@ -27,19 +31,48 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         From the block or from the rename; whatever stood at ``path`` before is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{socket.gethostname()}.{os.getpid()}.partial{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent.absolute())
+    # In a container every process may have the number of the one that was killed before it.
+    _remove(temporary)
     try:
         yield temporary
         if temporary.is_file():
             _flush_to_disk(temporary)
         os.replace(temporary, path)
     except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+
+
+# Once per process and folder: a look for each of thousands of files would cost more than writing them.
+@cache
+def _remove_leftovers(folder: Path) -> None:
+    pattern = re.compile(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.partial(\..*)?")
+    for name in os.listdir(folder):
+        if (match := pattern.fullmatch(name)) and not _is_alive(int(match[1])):
+            _remove(folder / name)
+
+
+def _is_alive(process: int) -> bool:
+    # Signal 0 only asks; elsewhere than on POSIX it would end the process.
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import tifffile
 
+from nucplan.decoders import decode_palette_indices, decode_picture, decode_tiff, has_palette
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 def images_by_stem(folder: str | os.PathLike, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
@@ -49,17 +51,20 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises
     ------
     NucplanError
-        If the file is missing, damaged, a stack, neither grey nor RGB, or neither 8 nor 16 bits deep.
+        If the file is missing, damaged, of another format, a stack, neither grey nor RGB, or neither 8 nor 16 bits
+        deep.
     """
     path = Path(path)
-    image = _channels_last(_decode(path), path)
+    content = _read_bytes(path, IMAGE_SUFFIXES)
+    is_tiff = path.suffix.lower() in TIFF_SUFFIXES
+    image = _grey_or_rgb(decode_tiff(path, colours=True) if is_tiff else decode_picture(content), path)
     if image.dtype not in (np.uint8, np.uint16):
         raise NucplanError(f"{path} holds {image.dtype} pixels; save it with 8 or 16 bits per channel.")
     return np.ascontiguousarray(image)
 
 
 def read_label_map(path: str | os.PathLike) -> np.ndarray:
-    """Read an instance label map from a PNG, TIFF or BMP file.
+    """Read an instance label map from a PNG, TIFF or BMP file; of a palette the indices are the ids.
 
     Returns
     -------
@@ -69,17 +74,27 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
     Raises
     ------
     NucplanError
-        If the file is missing, damaged or coloured, or an id is negative, fractional or beyond int32.
+        If the file is missing, damaged, a JPEG, a stack or coloured, or an id is negative, fractional or beyond int32.
     """
     path = Path(path)
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise NucplanError(f"{path} is a JPEG, whose compression changes ids; save label maps as PNG or TIFF.")
-    labels = _channels_last(_decode(path), path)
+    if path.suffix.lower() in JPEG_SUFFIXES:
+        raise jpeg_refusal(path)
+    content = _read_bytes(path, LABEL_SUFFIXES)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        labels = decode_tiff(path, colours=False)
+    else:
+        labels = decode_palette_indices(content) if has_palette(content) else decode_picture(content)
+    labels = _grey_or_rgb(labels, path)
     if labels.ndim == 3:
         if (labels != labels[..., :1]).any():
             raise NucplanError(f"{path} is a colour picture; a label map has one channel that holds the instance ids.")
         labels = labels[..., 0]
     return checked_label_map(labels, path)
+
+
+def jpeg_refusal(path: Path) -> NucplanError:
+    """What to raise where a JPEG stands for a label map."""
+    return NucplanError(f"{path} is a JPEG, whose compression changes ids; save label maps as PNG or TIFF.")
 
 
 def checked_label_map(labels: np.ndarray, source: str | os.PathLike) -> np.ndarray:
@@ -113,42 +128,21 @@ def write_label_map(path: str | os.PathLike, labels: np.ndarray) -> None:
         tifffile.imwrite(temporary, np.asarray(labels).astype(np.uint32), compression="zlib")
 
 
-def _decode(path: Path) -> np.ndarray:
+def _read_bytes(path: Path, suffixes: tuple[str, ...]) -> bytes:
+    if path.suffix.lower() not in suffixes:
+        raise NucplanError(f"{path} is none of {', '.join(suffixes)}; save it as one of these formats.")
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise NucplanError(f"{path} cannot be read ({error.strerror}); check the path.") from None
-    pixels = _decode_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _decode_picture(content)
-    if pixels is None:
+
+
+def _grey_or_rgb(pixels: np.ndarray | None, path: Path) -> np.ndarray:
+    """``(H, W)`` or ``(H, W, 3)`` from ``(H, W)`` or ``(H, W, S)`` as decoded; alpha is dropped."""
+    if pixels is None or not pixels.size:
         raise NucplanError(f"{path} is damaged or cut short; copy or export it again.")
-    return pixels
-
-
-def _decode_tiff(path: Path) -> np.ndarray | None:
-    # tifffile meets damaged files with whatever its struct and codec calls raise.
-    try:
-        return tifffile.imread(path)
-    except Exception:
-        return None
-
-
-def _decode_picture(content: bytes) -> np.ndarray | None:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    if pixels is None or pixels.ndim == 2:
+    if pixels.ndim == 2:
         return pixels
-    return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-
-
-def _channels_last(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """``(H, W)`` or ``(H, W, 3)`` from what a decoder gave: axes of length 1, planar RGB and alpha are resolved."""
-    pixels = pixels.reshape([n for n in pixels.shape if n > 1]) if pixels.ndim > 2 else pixels
-    if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[2] not in (3, 4):
-        pixels = np.moveaxis(pixels, 0, -1)
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        return pixels[..., :3]
-    if pixels.ndim != 2:
-        raise NucplanError(f"{path} has the shape {pixels.shape}; save one plane, grey or RGB, per file.")
-    return pixels
+    if pixels.shape[2] > 4:
+        raise NucplanError(f"{path} has {pixels.shape[2]} channels; save one plane, grey or RGB, per file.")
+    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]

@@ -77,10 +77,10 @@ class DecoderPlan:
         if unknown or "diameter" not in values:
             problem = f"does not know '{unknown[0]}'" if unknown else "misses 'diameter'"
             raise NucplanError(f"The decoder section of the plan {problem}; its keys are {', '.join(names)}.")
-        try:
-            return cls(**{name: float(value) for name, value in values.items()})
-        except TypeError as error:
-            raise NucplanError(f"The decoder section of the plan holds a value that is no number ({error}).") from None
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise NucplanError(f"The decoder section of the plan holds '{value}' for {name}, which is no number.")
+        return cls(**{name: float(value) for name, value in values.items()})
 
 
 class NucleusProbabilities(NamedTuple):
@@ -107,6 +107,8 @@ class NucleusTable:
         1..K.
     class_probabilities : (N, K) float32
         Rows sum to 1; column k - 1 is class k.
+    foreground_probability : (N,) float32
+        Mean over the nucleus of the probability of not being background.
     centroid : (N, 2) float64
         Row and column in pixels; the centre of the first pixel is (0, 0).
     area : (N,) int64
@@ -118,12 +120,18 @@ class NucleusTable:
     id: np.ndarray
     class_id: np.ndarray
     class_probabilities: np.ndarray
+    foreground_probability: np.ndarray
     centroid: np.ndarray
     area: np.ndarray
     bounding_box: np.ndarray
 
     def __len__(self) -> int:
         return len(self.id)
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(N,) float32: mean over the nucleus of the probability of its class, background included in the rivals."""
+        return self.class_probabilities.max(axis=1, initial=0) * self.foreground_probability
 
 
 class Instances(NamedTuple):
@@ -158,13 +166,13 @@ def decode(maps: NucleusProbabilities, plan: DecoderPlan) -> Instances:
     fill_holes(foreground, plan.maximum_hole * plan.disc_area)
     basins = find_basins(foreground, plan.smoothing * plan.diameter, plan.seed_spacing * plan.diameter)
     labels, shape = _joined(basins, plan)
-    return Instances(labels, _table(shape, _mean_class_probabilities(labels, semantic, len(shape.area))))
+    return Instances(labels, _table(shape, *_mean_probabilities(labels, semantic, shape.area)))
 
 
 def instances_from_labels(
     labels: np.ndarray, classes: Mapping[int, int] | np.ndarray | None = None, class_count: int = 1
 ) -> Instances:
-    """Tabulate a label map; gaps between the ids are closed, their order is kept.
+    """Tabulate a label map; gaps between the ids are closed, their order is kept. Foreground is certain.
 
     Parameters
     ----------
@@ -205,7 +213,9 @@ def relabelled(instances: Instances, labels: np.ndarray) -> Instances:
     ids = np.unique(labels)
     ids = ids[ids > 0]
     labels = relabel_sequential(labels)[0].astype(np.int32, copy=False)
-    return Instances(labels, _table(_measure(labels), instances.table.class_probabilities[ids - 1]))
+    table = instances.table
+    probabilities = table.class_probabilities[ids - 1], table.foreground_probability[ids - 1]
+    return Instances(labels, _table(_measure(labels), *probabilities))
 
 
 def fill_holes(foreground: np.ndarray, maximum_area: float) -> None:
@@ -271,19 +281,25 @@ def _union(parts: _Shape, group: np.ndarray) -> _Shape:
     return _Shape(moment / np.maximum(area, 1)[:, None], area, box)
 
 
-def _table(shape: _Shape, class_probabilities: np.ndarray) -> NucleusTable:
+def _table(
+    shape: _Shape, class_probabilities: np.ndarray, foreground_probability: np.ndarray | None = None
+) -> NucleusTable:
+    if foreground_probability is None:
+        foreground_probability = np.ones(len(shape.area), np.float32)
     return NucleusTable(
         id=np.arange(1, len(shape.area) + 1, dtype=np.int32),
         class_id=(class_probabilities.argmax(axis=1) + 1).astype(np.int32),
         class_probabilities=class_probabilities.astype(np.float32, copy=False),
+        foreground_probability=foreground_probability.astype(np.float32, copy=False),
         centroid=shape.centroid,
         area=shape.area,
         bounding_box=shape.bounding_box,
     )
 
 
-def _mean_class_probabilities(labels: np.ndarray, semantic: np.ndarray, count: int) -> np.ndarray:
-    """Mean of each class over each nucleus, rows scaled to sum 1: (N, K) float32."""
+def _mean_probabilities(labels: np.ndarray, semantic: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each class over each nucleus, rows scaled to sum 1: (N, K) float32, and of all classes together: (N,)."""
+    count = len(area)
     sums = np.zeros((len(semantic) - 1, count + 1))
     for top in range(0, labels.shape[0], ROWS_PER_PASS):
         rows = slice(top, top + ROWS_PER_PASS)
@@ -291,7 +307,9 @@ def _mean_class_probabilities(labels: np.ndarray, semantic: np.ndarray, count: i
         ids = labels[rows].ravel()[pixels].astype(np.intp)
         for k, sums_of_class in enumerate(sums, start=1):
             sums_of_class += np.bincount(ids, semantic[k, rows].ravel()[pixels], minlength=count + 1)
-    return _rows_to_one(sums[:, 1:].T)
+    sums = sums[:, 1:].T
+    # Half precision may add up to a little more than 1.
+    return _rows_to_one(sums), np.minimum(sums.sum(axis=1) / area, 1)
 
 
 def _class_shares(labels: np.ndarray, class_map: np.ndarray, count: int, class_count: int) -> np.ndarray:

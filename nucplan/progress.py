@@ -8,8 +8,11 @@ from typing import Any
 
 
 def progress(items: Iterable[Any], description: str, total: int | None = None) -> Iterable[Any]:
-    """Iterate with a bar that appears after a second and stays; in a log file it writes a line every 30 seconds."""
+    """Iterate with a bar that appears after a second and stays; in a log file it writes a line every 30 seconds.
+
+    A bar within another one goes away when it is done.
+    """
     from tqdm import tqdm
 
     interval = 0.1 if sys.stderr.isatty() else 30
-    return tqdm(items, desc=description, total=total, dynamic_ncols=True, delay=1.0, mininterval=interval)
+    return tqdm(items, desc=description, total=total, dynamic_ncols=True, delay=1.0, mininterval=interval, leave=None)

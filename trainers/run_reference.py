@@ -62,8 +62,8 @@ def _command(arguments: argparse.Namespace) -> None:
 
 def _run(dataset: Dataset, folds: Sequence[int], iterations: int, device_name: str) -> None:
     from nucplan.datasets.raw import RawDataset
+    from nucplan.devices import choose_device
     from nucplan.files import read_json
-    from nucplan.inference.predictor import choose_device
     from planners.reference import prepare_reference
     from trainers.reference import ReferenceEnsemble, finished_folds, nnUNetTrainerReference, train_reference_fold
 

@@ -13,19 +13,20 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
-def parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """An argument parser with a description, the examples below the options, and ``--root``."""
+def parser(prog: str, description: str, examples: str, root: bool = True) -> argparse.ArgumentParser:
+    """An argument parser with a description, the examples below the options, and ``--root`` where it has a meaning."""
     made = argparse.ArgumentParser(
         prog=prog,
         description=description,
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
-        "--root",
-        metavar="FOLDER",
-        help="where all data live (default: the nnUNet_* variables, else $NUCPLAN_ROOT, else ./nucplan_data)",
-    )
+    if root:
+        made.add_argument(
+            "--root",
+            metavar="FOLDER",
+            help="where all data live (default: the nnUNet_* variables, else $NUCPLAN_ROOT, else ./nucplan_data)",
+        )
     return made
 
 
@@ -45,9 +46,19 @@ def run(
     except NucplanError as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except OSError as error:
+        print(f"{made.prog}: {_sentence(error)}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print(
             f"\n{made.prog}: stopped; what was finished is kept, the same command goes on from there.", file=sys.stderr
         )
         return EXIT_INTERRUPTED
     return 0
+
+
+def _sentence(error: OSError) -> str:
+    """What the system refused: a path that is a file, a folder that may not be read, a full disk."""
+    # Not every OSError has a path or a number: a full disk names no file, a library may raise a text alone.
+    problem = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{problem}." if error.filename is None else f"{error.filename} cannot be read or written: {problem}."

@@ -58,7 +58,7 @@ def convert(arguments: argparse.Namespace) -> None:
 
     found = find_format(arguments.format)
     dataset = new_dataset(resolve_roots(arguments.root), arguments.id, arguments.name)
-    source = found.read(arguments.source)
+    source = found.read(arguments.source, partial(common.progress, description="Reading"))
     if arguments.groups is not None:
         source = with_groups(source, read_group_table(arguments.groups), arguments.groups)
     if arguments.mpp is not None:

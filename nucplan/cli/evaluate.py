@@ -23,7 +23,7 @@ _EXAMPLES = """\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    made = parser("nucplan_evaluate", _DESCRIPTION, _EXAMPLES)
+    made = parser("nucplan_evaluate", _DESCRIPTION, _EXAMPLES, root=False)
     made.add_argument("predicted", metavar="PREDICTED", type=Path, help="folder of predicted label maps")
     made.add_argument("reference", metavar="REFERENCE", type=Path, help="folder of reference label maps")
     made.add_argument("--out", metavar="FILE", type=Path, help="where to write (default: PREDICTED/metrics.json)")

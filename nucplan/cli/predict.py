@@ -12,14 +12,18 @@ from trainers import CONFIGS, DEFAULT_CONFIG
 
 EXAMPLES = """\
   nucplan_predict 7 slides/ nuclei/
-  nucplan_predict Breast biopsy.png nuclei/ --mirror --gz"""
+  nucplan_predict Breast biopsy.png nuclei/ --mirror --gz
+  nucplan_predict Breast scans_20x/ nuclei/ --mpp 0.5"""
+
+NNUNET_FOLDERS = ("imagesTr", "imagesTs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     made = common.parser(
         "nucplan_predict",
         "Find, outline and classify the nuclei of images: per image a label map (TIFF), a table (CSV), outlines for "
-        "QuPath (GeoJSON) and an overlay picture (PNG).",
+        "QuPath (GeoJSON) and an overlay picture (PNG). The files are named after their image; in an nnU-Net folder "
+        "(imagesTr, imagesTs) after the case, without _0000.",
         EXAMPLES,
     )
     made.add_argument("model", metavar="MODEL", help="id or name of the dataset whose trained folds are used")
@@ -29,6 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
     made.add_argument("--plans", metavar="NAME", help="which plans, where others than the dataset's own were trained")
+    made.add_argument(
+        "--mpp",
+        metavar="UM",
+        type=float,
+        help="microns per pixel of INPUT: for lengths in microns, and to resample images to the pixel size of the "
+        "training data (default: taken to be that of the training data)",
+    )
     made.add_argument("--mirror", action="store_true", help="average over four mirrorings: better, four times slower")
     made.add_argument("--gz", action="store_true", help="compress the GeoJSON (QuPath opens .geojson.gz)")
     made.add_argument("--overwrite", action="store_true", help="predict images anew that are done in OUTPUT")
@@ -37,34 +48,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: argparse.Namespace) -> None:
-    from nucplan.images import IMAGE_SUFFIXES, images_by_stem
     from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
     from trainers import trainer_name
 
     roots = resolve_roots(arguments.root)
     dataset = find_dataset(roots, arguments.model)
     folder = dataset.model(trainer_name(arguments.config), arguments.plans or PLANS_NAME)
-    single = arguments.input.is_file()
-    images = {arguments.input.stem: arguments.input} if single else images_by_stem(arguments.input)
-    if not images:
-        raise NucplanError(f"{arguments.input} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+    images = _images(arguments.input)
     activate(roots)
 
     from nucplan.datasets.raw import parse_dataset_json
-    from nucplan.inference.folders import predict_images
-    from nucplan.inference.predictor import Predictor, choose_device
+    from nucplan.devices import choose_device
+    from nucplan.inference.folders import predict_images, refuse_output
+    from nucplan.inference.pixel_size import scale_to_model
+    from nucplan.inference.predictor import Predictor
 
+    refuse_output(images, arguments.output)
     predictor = Predictor.from_folder(folder, choose_device(arguments.device), arguments.mirror)
-    mpp = parse_dataset_json(folder / "dataset.json").mpp
-    images = _without_channel_number(images)
-    counts = predict_images(predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite)
+    model_mpp = parse_dataset_json(folder / "dataset.json").mpp
+    scale = scale_to_model(arguments.mpp, model_mpp)
+    mpp = model_mpp if arguments.mpp is None else arguments.mpp
+    counts = predict_images(predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite, scale)
     print(_report(counts, len(predictor.networks), arguments.output))
+    if arguments.mpp is None and model_mpp is not None:
+        print(f"assuming {model_mpp:g} um per pixel, as in training; --mpp says otherwise.")
 
 
-def _without_channel_number(images: dict[str, Path]) -> dict[str, Path]:
-    """Stems of nnU-Net images (``case_0000.png``) as the cases that its labels are named after."""
+def _images(source: Path) -> dict[str, Path]:
+    """The images of a file or folder by the name of their output; those of nnU-Net's folders by case."""
+    from nucplan.images import IMAGE_SUFFIXES, images_by_stem
+
+    single = source.is_file()
+    images = {source.stem: source} if single else images_by_stem(source)
+    if not images:
+        raise NucplanError(f"{source} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+    folder = source.resolve().parent if single else source.resolve()
     suffix = "_0000"
-    if not all(stem.endswith(suffix) for stem in images):
+    if folder.name not in NNUNET_FOLDERS or not all(stem.endswith(suffix) for stem in images):
         return images
     return {stem.removesuffix(suffix): path for stem, path in images.items()}
 

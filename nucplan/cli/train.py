@@ -58,7 +58,7 @@ def _command(arguments: argparse.Namespace) -> None:
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots)
 
-    from nucplan.inference.predictor import choose_device
+    from nucplan.devices import choose_device
     from trainers.run import TrainingRequest, prepare, train_fold
 
     device = choose_device(arguments.device)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nucplan.datasets.raw import INSTANCE_SUFFIX, MAX_INSTANCES, Part
-from nucplan.datasets.source import Annotated, Case, Source
+from nucplan.datasets.raw import INSTANCE_SUFFIX, MAX_CLASSES, MAX_INSTANCES, Part, check_pixel_size
+from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.split import choose_test_groups
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, write_json
@@ -83,14 +82,14 @@ def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
     for case in source.cases:
         if case.name not in groups:
             raise NucplanError(f"{origin} has no group for the image {case.name}; add it.")
-    return replace(source, cases=[replace(case, group=groups[case.name]) for case in source.cases])
+    return replace(source, groups=groups)
 
 
 def write_raw(
     source: Source,
     dataset: Dataset,
     test_fraction: float | None = None,
-    track: Callable[[Iterable[Case]], Iterable[Case]] = iter,
+    track: Track = iter,
 ) -> Conversion:
     """Check and write a raw dataset; ``track`` may wrap the cases in a progress bar.
 
@@ -104,9 +103,10 @@ def write_raw(
     if not source.cases:
         raise NucplanError("The source holds no image; check its path and format.")
     _check_class_names(source.class_names)
-    _check_pixel_size(source.mpp)
-    parts = _parts(source.cases, test_fraction)
-    done = Conversion(dataset, groups={case.name: case.group or case.name for case in source.cases})
+    check_pixel_size(source.mpp, "the source")
+    groups = _groups(source)
+    parts = _parts(source.cases, groups, test_fraction)
+    done = Conversion(dataset, groups=groups)
     image_format: ImageFormat | None = None
     with atomic_path(dataset.raw) as staging:
         for case in track(source.cases):
@@ -159,25 +159,32 @@ def _check_classes(case: Case, ids: set[int], class_of: dict[int, int], classes:
 
 
 def _check_class_names(names: tuple[str, ...]) -> None:
-    if len(set(names)) < len(names) or RESERVED_NAMES & set(names) or not 1 <= len(names) <= 254:
+    if len(set(names)) < len(names) or RESERVED_NAMES & set(names) or not 1 <= len(names) <= MAX_CLASSES:
         raise NucplanError(
-            f"The class names {', '.join(names)} cannot be used: 1 to 254 different names, none of them "
+            f"The class names {', '.join(names)} cannot be used: 1 to {MAX_CLASSES} different names, none of them "
             "'background' or 'ignore'; rename them."
         )
 
 
-def _check_pixel_size(mpp: float | None) -> None:
-    if mpp is not None and not (isinstance(mpp, int | float) and 0 < mpp < 100):
-        raise NucplanError(f"The pixel size {mpp} is not a number of microns; 40x slides have about 0.25.")
+def _groups(source: Source) -> dict[str, str]:
+    if source.groups is None:
+        return {case.name: case.name for case in source.cases}
+    for case in source.cases:
+        if case.name not in source.groups:
+            raise NucplanError(
+                f"{case.origin} has no entry under 'groups' in the dataset.json of the source; add its group, "
+                "or give all groups with --groups."
+            )
+    return {case.name: source.groups[case.name] for case in source.cases}
 
 
-def _parts(cases: list[Case], test_fraction: float | None) -> dict[str, Part]:
+def _parts(cases: list[Case], groups: dict[str, str], test_fraction: float | None) -> dict[str, Part]:
     if test_fraction is None:
         return {case.name: case.part for case in cases}
     if any(case.part == "Ts" for case in cases):
         raise NucplanError("The source brings its own test part; leave --test-split out.")
-    test = choose_test_groups([case.group or case.name for case in cases], test_fraction)
-    return {case.name: "Ts" if (case.group or case.name) in test else "Tr" for case in cases}
+    test = choose_test_groups([groups[case.name] for case in cases], test_fraction)
+    return {case.name: "Ts" if groups[case.name] in test else "Tr" for case in cases}
 
 
 def _same_format(expected: ImageFormat | None, case: Case, image: np.ndarray, first: Case) -> ImageFormat:

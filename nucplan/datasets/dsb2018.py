@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nucplan.datasets.source import Annotated, Case, Format, Source
+from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import images_by_stem, read_image, read_label_map
 
@@ -18,19 +18,20 @@ LAYOUT = """SOURCE/<id>/images/<id>.png    RGBA; one grey channel is kept when n
 SOURCE/<id>/masks/*.png        one binary mask per nucleus"""
 
 
-def read(folder: Path) -> Source:
-    """List the images; the one look at all of them decides whether the dataset is grey.
+def read(folder: Path, track: Track = iter) -> Source:
+    """List the images; a look at them, up to the first that has colour, decides whether the dataset is grey.
 
     Raises
     ------
     NucplanError
-        If no image folder is found, or one of them lacks its image or its masks.
+        If the folder does not exist, no image folder is found, or one of them lacks its image or its masks.
     """
-    folders = sorted(f for f in folder.iterdir() if (f / "images").is_dir()) if folder.is_dir() else []
+    check_folder(folder)
+    folders = sorted(f for f in folder.iterdir() if (f / "images").is_dir())
     if not folders:
         raise NucplanError(f"{folder} has no image folder; expected are <id>/images/<id>.png and <id>/masks/*.png.")
     images = {f.name: _only_image(f) for f in folders}
-    grey = all(_is_grey(read_image(path)) for path in images.values())
+    grey = all(_is_grey(read_image(path)) for path in track(images.values()))
     return Source(
         cases=[Case(f.name, images[f.name], partial(_load, images[f.name], f / "masks", grey)) for f in folders],
         licence="CC0-1.0",

@@ -23,6 +23,8 @@ Part = Literal["Tr", "Ts"]
 
 # Preprocessed instance ids are stored as int16 next to the class channel.
 MAX_INSTANCES = 32_767
+# A class map is uint8, and holds background and perhaps ignore as well.
+MAX_CLASSES = 254
 INSTANCE_SUFFIX = ".tif"
 
 
@@ -135,12 +137,16 @@ def parse_dataset_json(path: Path) -> RawInfo:
         If a key is missing or has a form that nucplan does not work with.
     """
     content = read_json(path)
+    _check_objects({"the file": content}, path)
     missing = [key for key in ("channel_names", "labels", "numTraining", "file_ending") if key not in content]
     if missing:
         raise NucplanError(f"{path} lacks {', '.join(missing)}; make the dataset anew with nucplan_convert.")
-    nuclei = content.get("nuclei", {})
-    channels = content["channel_names"]
-    class_names, ignore_label = _parse_labels(content["labels"], path)
+    nuclei, channels = content.get("nuclei") or {}, content["channel_names"]
+    _check_objects({"channel_names": channels, "labels": content["labels"], "nuclei": nuclei}, path)
+    groups = nuclei.get("groups") or {}
+    _check_objects({"nuclei.groups": groups}, path)
+    check_pixel_size(nuclei.get("mpp"), path)
+    class_names, ignore_label = parse_labels(content["labels"], path)
     return RawInfo(
         class_names=class_names,
         channel_names=tuple(str(channels[key]) for key in sorted(channels, key=int)),
@@ -150,11 +156,26 @@ def parse_dataset_json(path: Path) -> RawInfo:
         markers=tuple(nuclei["markers"]) if nuclei.get("markers") else None,
         licence=nuclei.get("licence"),
         source=nuclei.get("source"),
-        groups={case: str(group) for case, group in nuclei.get("groups", {}).items()},
+        groups={case: str(group) for case, group in groups.items()},
     )
 
 
-def _parse_labels(labels: dict[str, Any], path: Path) -> tuple[tuple[str, ...], int | None]:
+def check_pixel_size(mpp: Any, origin: str | Path) -> None:
+    """Refuse what is neither None nor a plausible number of microns; ``origin`` says where it stands."""
+    is_number = isinstance(mpp, int | float) and not isinstance(mpp, bool)
+    if mpp is not None and not (is_number and 0 < mpp < 100):
+        raise NucplanError(
+            f"The pixel size {mpp!r} of {origin} is not a number of microns; 40x slides have about 0.25."
+        )
+
+
+def _check_objects(parts: dict[str, Any], path: Path) -> None:
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise NucplanError(f"{path}: {name} must be a JSON object; make the dataset anew with nucplan_convert.")
+
+
+def parse_labels(labels: dict[str, Any], path: Path) -> tuple[tuple[str, ...], int | None]:
     named = {name: value for name, value in labels.items() if name not in ("background", "ignore")}
     values = sorted(v for v in labels.values() if isinstance(v, int))
     if labels.get("background") != 0 or not named or values != list(range(len(labels))):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from nucplan.errors import NucplanError
 
-TABLE_SUFFIXES = (".json", ".csv")
+TABLE_SUFFIXES = (".csv", ".json")
 
 
 def read_class_table(path: Path) -> dict[int, str]:
@@ -18,15 +19,16 @@ def read_class_table(path: Path) -> dict[int, str]:
     Raises
     ------
     NucplanError
-        If the table is damaged, an id is no whole number, or one id has two classes.
+        If the table is damaged, an id is no whole number, or one id is there twice.
     """
     table: dict[int, str] = {}
     for id_text, class_text in _read_pairs(path, ("id", "class")):
         instance = _whole_number(id_text, path)
-        if table.setdefault(instance, class_text) != class_text:
+        if instance in table:
             raise NucplanError(
-                f"{path} gives instance {instance} two classes, {table[instance]} and {class_text}; keep one of them."
+                f"{path} names instance {instance} twice, as {table[instance]} and {class_text}; keep one of them."
             )
+        table[instance] = class_text
     return table
 
 
@@ -50,8 +52,10 @@ def _read_pairs(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
         raise NucplanError(f"{path} is neither JSON nor CSV; give one of the two.")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NucplanError(f"{path} cannot be read as text ({error}); give a JSON or CSV file.") from None
+    except OSError as error:
+        raise NucplanError(f"{path} cannot be read ({error.strerror}); check the path.") from None
+    except UnicodeDecodeError as error:
+        raise NucplanError(f"{path} is not UTF-8 text ({error.reason}); save it again as UTF-8.") from None
     pairs = _json_pairs(text, path) if path.suffix.lower() == ".json" else _csv_pairs(text, path, columns)
     return [(str(key), str(value)) for key, value in pairs]
 
@@ -68,7 +72,7 @@ def _json_pairs(text: str, path: Path) -> Iterable[tuple[str, object]]:
 
 
 def _csv_pairs(text: str, path: Path, columns: tuple[str, str]) -> Iterable[tuple[str, str]]:
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(io.StringIO(text, newline=""))
     if not set(columns) <= set(rows.fieldnames or ()):
         raise NucplanError(f"{path} needs a first line with the columns {' and '.join(columns)}.")
     pairs = [(row[columns[0]], row[columns[1]]) for row in rows]

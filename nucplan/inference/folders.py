@@ -11,15 +11,13 @@ import cv2
 import numpy as np
 
 from nucplan.errors import NucplanError
-from nucplan.files import read_json, write_json
 from nucplan.images import read_image
-from nucplan.inference.outputs import is_complete, write_outputs
+from nucplan.inference.outputs import is_complete, remove_outputs, write_outputs
+from nucplan.inference.pixel_size import predict_at_scale
 from nucplan.inference.predictor import Predictor
+from nucplan.inference.record import prediction_entry, read_entries, write_entry
+from nucplan.instances import Instances
 from nucplan.progress import progress
-
-# An image of this many pixels takes more than a few seconds, so it gets a bar of its own.
-LARGE = 2000 * 2000
-RECORD = "prediction.json"
 
 
 def predict_images(
@@ -29,11 +27,28 @@ def predict_images(
     mpp: float | None = None,
     geojson_gz: bool = False,
     overwrite: bool = False,
+    scale: float = 1.0,
 ) -> dict[str, int | None]:
     """Predict images by stem into ``output``; those that are complete there are skipped, unless ``overwrite``.
 
-    ``prediction.json`` in ``output`` records which weights made the predictions; those of one model stay together.
-    Grey pictures stored as RGB are accepted where the model takes one channel, and the reverse.
+    ``prediction.json`` in ``output`` records for each image which file and which weights and settings made its
+    nuclei; only what would be made again just so is skipped. Grey pictures stored as RGB are accepted where the model
+    takes one channel, and the reverse.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    images : mapping of stem to file
+    output : path
+        Made when missing.
+    mpp : float, optional
+        Microns per pixel of the images; adds lengths in microns.
+    geojson_gz : bool
+        Compress the outlines.
+    overwrite : bool
+        Predict all images anew.
+    scale : float
+        Images are enlarged by it for the network (see `nucplan.inference.pixel_size`); the nuclei keep their size.
 
     Returns
     -------
@@ -43,44 +58,71 @@ def predict_images(
     Raises
     ------
     NucplanError
-        If ``output`` is where the images lie or holds predictions of another model, or an image cannot be read or
-        has other channels than the model was trained on; the images before it are complete.
+        Before any work, if `refuse_output` does or ``output`` holds nuclei of an image that were made otherwise; in
+        its course, if an image cannot be read or has other channels than the model was trained on; the images before
+        it are complete.
     """
-    _refuse_to_write_among(images, output)
+    refuse_output(images, output)
+    settings = {"model": predictor.record, "mpp": mpp, "options": {"scale": scale, "geojson_gz": geojson_gz}}
+    kept = set() if overwrite else _complete_images(images, output, settings)
     output.mkdir(parents=True, exist_ok=True)
-    if not overwrite:
-        _refuse_other_model(predictor.record, images, output)
-    write_json(output / RECORD, predictor.record)
-    channels = len(predictor.dataset_json["channel_names"])
     counts: dict[str, int | None] = {}
     for stem, path in progress(images.items(), "Predicting", len(images)):
-        if is_complete(output, stem) and not overwrite:
+        if stem in kept:
             counts[stem] = None
             continue
-        image = _with_channels(read_image(path), channels)
-        large = image.shape[0] * image.shape[1] > LARGE
-        try:
-            instances = predictor(image, partial(progress, description=f"Tiles of {stem}") if large else iter)
-        except NucplanError as error:
-            raise NucplanError(f"{path}: {error}") from None
+        entry = prediction_entry(path, settings)
+        image, instances = _predict(predictor, path, scale)
+        # The entry stands before the label map, which says that all is done, and after the map of an earlier run.
+        remove_outputs(output, stem)
+        write_entry(output, stem, entry)
         write_outputs(output, stem, image, instances, predictor.class_names, mpp, geojson_gz)
         counts[stem] = len(instances.table)
     return counts
 
 
-def _refuse_to_write_among(images: Mapping[str, Path], output: Path) -> None:
+def refuse_output(images: Mapping[str, Path], output: Path) -> None:
+    """Refuse a folder that cannot be written to, before anything is loaded or made.
+
+    Raises
+    ------
+    NucplanError
+        If ``output`` or a folder above it is a file, or ``output`` is where the images lie.
+    """
+    existing = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise NucplanError(f"{existing} is a file; give a folder to write to.")
     # A label map is named after its image: it would take the place of a TIFF image.
     if output.resolve() in {path.parent.resolve() for path in images.values()}:
         raise NucplanError(f"{output} holds the images themselves; give another folder to write to.")
 
 
-def _refuse_other_model(record: dict[str, Any], images: Mapping[str, Path], output: Path) -> None:
-    kept = [stem for stem in images if is_complete(output, stem)]
-    if kept and (output / RECORD).is_file() and read_json(output / RECORD) != record:
-        raise NucplanError(
-            f"{output} holds predictions of another model or other settings ({kept[0]}); "
-            "give another folder, or --overwrite."
-        )
+def _complete_images(images: Mapping[str, Path], output: Path, settings: dict[str, Any]) -> set[str]:
+    """Stems whose nuclei are there and would be made again just so; those that would not are refused."""
+    entries = read_entries(output)
+    complete = {stem for stem in images if is_complete(output, stem)}
+    for stem in sorted(complete):
+        there, now = entries.get(stem), prediction_entry(images[stem], settings)
+        if there != now:
+            found = _difference(there, now)
+            raise NucplanError(f"{output} holds predictions of {found} ({stem}); give another folder, or --overwrite.")
+    return complete
+
+
+def _difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    if there is None:
+        return "unknown origin"
+    if there | {"image": now["image"]} == now:
+        return "another image of the same name"
+    return "another model or other settings"
+
+
+def _predict(predictor: Predictor, path: Path, scale: float) -> tuple[np.ndarray, Instances]:
+    image = _with_channels(read_image(path), len(predictor.dataset_json["channel_names"]))
+    try:
+        return image, predict_at_scale(predictor, image, scale, partial(progress, description=f"Tiles of {path.stem}"))
+    except NucplanError as error:
+        raise NucplanError(f"{path}: {error}") from None
 
 
 def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:

@@ -69,10 +69,11 @@ def _features(
 ) -> Iterator[dict[str, Any]]:
     classes = [{"name": name, "color": list(class_colour(k))} for k, name in enumerate(class_names, start=1)]
     table = instances.table
+    probability = table.probability
     for nucleus, polygons in trace_outlines(instances):
         row = nucleus - 1
         k = int(table.class_id[row])
-        measurements = {"Probability": round(float(table.class_probabilities[row, k - 1]), 4)}
+        measurements = {"Probability": round(float(probability[row]), 4)}
         measurements["Area px^2"] = int(table.area[row])
         if mpp is not None:
             measurements["Area µm^2"] = round(float(table.area[row]) * mpp**2, 3)

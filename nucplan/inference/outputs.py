@@ -50,13 +50,18 @@ def write_outputs(
         Draw the picture.
     """
     folder = Path(folder)
-    for suffix in SUFFIXES:
-        (folder / f"{stem}{suffix}").unlink(missing_ok=True)
+    remove_outputs(folder, stem)
     write_table(folder / f"{stem}.csv", instances.table, class_names, mpp)
     write_geojson(folder / f"{stem}.geojson{'.gz' if geojson_gz else ''}", instances, class_names, mpp)
     if overlay:
         write_image(folder / f"{stem}_overlay.png", draw_overlay(image, instances, class_names))
     write_label_map(folder / f"{stem}.tif", instances.labels)
+
+
+def remove_outputs(folder: str | os.PathLike, stem: str) -> None:
+    """Remove all files of an image; the label map goes first, so that what is left never looks complete."""
+    for suffix in SUFFIXES:
+        (Path(folder) / f"{stem}{suffix}").unlink(missing_ok=True)
 
 
 def is_complete(folder: str | os.PathLike, stem: str) -> bool:
@@ -69,7 +74,9 @@ def write_table(
 ) -> None:
     """Write one row per nucleus.
 
-    Centroids have (0, 0) at the centre of the first pixel; boxes are half open. Probability is that of the class.
+    Centroids have (0, 0) at the centre of the first pixel; boxes are half open. ``probability`` is that of the class
+    of the nucleus, the mean over its pixels as the network gives it (`NucleusTable.probability`): with one class, too,
+    it tells sure nuclei from doubtful ones.
     """
     lengths = {
         "centroid_x": table.centroid[:, 1],
@@ -92,6 +99,6 @@ def write_table(
 
 def _rows(table: NucleusTable, class_names: Sequence[str], columns: list[np.ndarray]) -> Iterator[tuple]:
     names = [class_names[k - 1] for k in table.class_id.tolist()]
-    chances = [f"{chance:.4f}" for chance in table.class_probabilities.max(axis=1, initial=0).tolist()]
+    chances = [f"{chance:.4f}" for chance in table.probability.tolist()]
     values = [np.round(column, 3).tolist() for column in columns]
     yield from zip(table.id.tolist(), names, chances, *values, strict=True)

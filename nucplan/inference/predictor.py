@@ -16,6 +16,7 @@ from torch import nn
 
 from nucplan import __version__
 from nucplan.checkpoints import FINAL, load_checkpoint
+from nucplan.datasets.raw import parse_labels
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash, read_json
 from nucplan.inference.tiles import predict_probabilities
@@ -71,23 +72,22 @@ class Predictor:
         folds = sorted(folder.glob(f"fold_*/{FINAL}"))
         if not folds:
             raise NucplanError(f"{folder} has no finished fold (fold_*/{FINAL}); train one first with nucplan_train.")
+        plans, dataset_json = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
         networks = [load_network(path, device) for path in folds]
         record = {
             "nucplan": __version__,
             "model": f"{folder.parent.name}/{folder.name}",
             "folds": {path.parent.name: file_hash(path) for path in folds},
+            "plans": file_hash(folder / "plans.json"),
+            "dataset": file_hash(folder / "dataset.json"),
             "mirror": mirror,
         }
-        plans, dataset_json = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
         return cls(networks, plans, dataset_json, device, mirror, record)
 
     @property
-    def class_names(self) -> list[str]:
+    def class_names(self) -> tuple[str, ...]:
         """Names of the classes 1..K, in order."""
-        labels = {
-            name: value for name, value in self.dataset_json["labels"].items() if name not in ("background", "ignore")
-        }
-        return sorted(labels, key=labels.get)
+        return parse_labels(self.dataset_json["labels"], Path("dataset.json"))[0]
 
     def __call__(self, image: np.ndarray, progress=iter) -> Instances:
         """Nuclei of one picture.
@@ -181,16 +181,3 @@ def _at_image_size(
     (top, bottom), (left, right) = region
     whole[top:bottom, left:right] = labels
     return relabelled(instances, whole)
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto``, ``cpu`` or ``cuda`` as a device.
-
-    Raises
-    ------
-    NucplanError
-        If ``cuda`` is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise NucplanError("--device cuda was asked for, but torch finds no CUDA GPU; use --device cpu.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from nucplan.datasets.description import read_description
+from nucplan.datasets.raw import Part, parse_dataset_json
+from nucplan.datasets.tables import TABLE_SUFFIXES, read_class_table
 from nucplan.errors import NucplanError
-from nucplan.files import read_json
-from nucplan.images import LABEL_SUFFIXES, TIFF_SUFFIXES, read_label_map
+from nucplan.images import JPEG_SUFFIXES, LABEL_SUFFIXES, TIFF_SUFFIXES, jpeg_refusal, read_label_map
+from nucplan.layout import Dataset, Roots
 
-BACKGROUND, IGNORE = "background", "ignore"
+PARTS: tuple[Part, ...] = ("Tr", "Ts")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class LabelFolder:
 
     def classes(self, stem: str, labels: np.ndarray) -> dict[int, str]:
         """The class of each nucleus of one image, as it is written: a name or a key of ``class_names``."""
-        return self._table_classes(stem) if self.class_maps is None else self._map_classes(stem, labels)
+        return read_class_table(self._table(stem)) if self.class_maps is None else self._map_classes(stem, labels)
 
     def ignored(self, stem: str) -> np.ndarray | None:
         """Where one image is not annotated, bool ``(H, W)``; None where it is annotated everywhere."""
@@ -67,16 +68,8 @@ class LabelFolder:
         return {nucleus: str(value) for nucleus, value in values if nucleus}
 
     def _table(self, stem: str) -> Path | None:
-        names = (folder / f"{stem}{suffix}" for folder in self.table_folders for suffix in (".csv", ".json"))
+        names = (folder / f"{stem}{suffix}" for folder in self.table_folders for suffix in TABLE_SUFFIXES)
         return next((path for path in names if path.is_file()), None)
-
-    def _table_classes(self, stem: str) -> dict[int, str]:
-        path = self._table(stem)
-        rows = _read_csv(path) if path.suffix == ".csv" else read_json(path)
-        try:
-            return {int(nucleus): str(value) for nucleus, value in rows.items()}
-        except (AttributeError, ValueError):
-            raise NucplanError(f"{path} is no table of nucleus id and class; write one row or key for each.") from None
 
 
 def open_predictions(path: Path) -> LabelFolder:
@@ -98,45 +91,44 @@ def open_reference(path: Path) -> LabelFolder:
     Raises
     ------
     NucplanError
-        If the folder does not exist or holds no label map.
+        If the folder does not exist or holds no label map, or ``dataset.json`` is malformed.
     """
     maps = _label_maps(path)
-    found = next((folder for folder in (path, path.parent) if (folder / "dataset.json").is_file()), None)
-    description = read_json(found / "dataset.json") if found else {}
-    if path.name in ("instancesTr", "instancesTs") and "labels" in description:
-        return _open_raw(path, maps, description)
-    names = {str(value): str(name) for value, name in (description.get("classes") or {}).items()}
-    return LabelFolder(path, maps, (path, path.parent / "classes"), class_names=names, mpp=description.get("mpp"))
+    # The layout of a raw dataset, wherever the folder of the dataset lies.
+    dataset_folder = path.absolute().parent
+    dataset = Dataset(Roots(*[dataset_folder.parent] * 3), dataset_folder.name)
+    for part in PARTS:
+        if path.absolute() == dataset.part("instances", part) and dataset.dataset_json.is_file():
+            return _open_raw(path, maps, dataset, part)
+    found = next((folder for folder in (path, path.parent) if (folder / "dataset.json").is_file()), path)
+    described = read_description(found / "dataset.json")
+    names = {str(class_id): name for class_id, name in described.class_names.items()}
+    return LabelFolder(path, maps, (path, path.parent / "classes"), class_names=names, mpp=described.mpp)
 
 
-def _open_raw(path: Path, maps: dict[str, Path], description: dict[str, Any]) -> LabelFolder:
-    labels = description["labels"]
+def _open_raw(path: Path, maps: dict[str, Path], dataset: Dataset, part: Part) -> LabelFolder:
+    info = parse_dataset_json(dataset.dataset_json)
     return LabelFolder(
         path,
         maps,
-        class_maps=_label_maps(path.with_name(path.name.replace("instances", "labels"))),
-        class_names={str(value): name for name, value in labels.items() if name not in (BACKGROUND, IGNORE)},
-        ignore_label=labels.get(IGNORE),
-        mpp=(description.get("nuclei") or {}).get("mpp"),
+        class_maps=_label_maps(dataset.part("labels", part)),
+        class_names={str(class_id): name for class_id, name in enumerate(info.class_names, start=1)},
+        ignore_label=info.ignore_label,
+        mpp=info.mpp,
     )
 
 
 def _label_maps(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise NucplanError(f"{folder} is not a folder; give a folder of label maps (PNG or TIFF).")
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise NucplanError(f"{folder} {problem}; give a folder of label maps (PNG or TIFF).")
     files = [file for file in folder.iterdir() if file.suffix.lower() in LABEL_SUFFIXES]
     files = [file for file in files if not file.name.startswith(".") and not file.name.endswith("_overlay.png")]
     if not files:
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in JPEG_SUFFIXES:
+                raise jpeg_refusal(file)
         raise NucplanError(f"{folder} holds no label map; give a folder of PNG or TIFF files, one per image.")
     # Sorted so that a TIFF comes last and wins over a picture of the same stem.
     files.sort(key=lambda file: (file.stem, file.suffix.lower() in TIFF_SUFFIXES, file.name))
     return {file.stem: file for file in files}
-
-
-def _read_csv(path: Path) -> dict[str, str]:
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        reader = csv.DictReader(handle)
-        missing = {"id", "class"} - set(reader.fieldnames or ())
-        if missing:
-            raise NucplanError(f"{path} has no column '{min(missing)}'; a class table has the columns id and class.")
-        return {row["id"]: row["class"] for row in reader}

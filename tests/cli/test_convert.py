@@ -38,7 +38,9 @@ def test_options_override_what_the_source_says(source: Path, tmp_path: Path):
     ("arguments", "message"),
     [
         (["cellpose", "SOURCE", "7", "Demo"], "choose one of dsb2018, folder"),
-        (["folder", "nowhere", "7", "Demo"], "nowhere has no folder 'images'"),
+        (["folder", "nowhere", "7", "Demo"], "folder nowhere does not exist"),
+        (["dsb2018", "nowhere", "7", "Demo"], "folder nowhere does not exist"),
+        (["folder", __file__, "7", "Demo"], "is not a folder; unpack it"),
         (["folder", "SOURCE", "0", "Demo"], "1 to 999"),
         (["folder", "SOURCE", "7", "De mo"], "letters, digits"),
         (["folder", "SOURCE", "7", "Demo", "--mpp", "-1"], "pixel size"),

@@ -36,6 +36,17 @@ def test_out_names_the_file_and_mpp_the_pixel_size(folder, tmp_path):
     assert not (folder / "metrics.json").exists()
 
 
+def test_a_file_where_a_folder_is_needed_is_one_sentence(folder, tmp_path, assert_refused):
+    (tmp_path / "file").touch()
+    assert_refused(main([str(folder), str(folder), "--out", str(tmp_path / "file" / "scores.json")]), "file")
+
+
+def test_help_offers_no_root_as_none_is_used(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "--root" not in capsys.readouterr().out
+
+
 def test_bad_input_is_one_sentence_exit_code_2_and_no_file(folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty"), str(folder)]) == 2

@@ -172,16 +172,121 @@ def test_labels_fit_the_reference_of_the_test_part(trained_root, predict, tmp_pa
     assert np.isfinite(summary["pq_pooled"])
 
 
-def test_predictions_of_two_models_do_not_mix(scenes, predict, trained_root, tmp_path, capsys):
-    """The same folder with fewer folds is another model: kept images would be of the old one."""
-    import shutil
-
-    assert predict(scenes) == 0
+@pytest.fixture
+def one_fold(trained_root, tmp_path) -> Path:
+    """A root whose model has fewer folds, which makes it another model."""
     less = tmp_path / "less"
     shutil.copytree(trained_root, less)
-    model = less / "nnUNet_results" / "Dataset001_Tiny" / "nnUNetTrainerNucBaseline__nucplanPlans__2d"
-    shutil.rmtree(model / "fold_1")
-    arguments = ["1", str(scenes), str(tmp_path / "nuclei"), "--device", "cpu", "--root", str(less)]
-    assert main(arguments) == 2
-    assert "predictions of another model or other settings" in capsys.readouterr().err
-    assert main([*arguments, "--overwrite"]) == 0
+    shutil.rmtree(less / "nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPlans__2d/fold_1")
+    return less
+
+
+OTHER_MODEL = "predictions of another model or other settings"
+
+
+def test_predictions_of_two_models_do_not_mix(scenes, predict, one_fold, assert_refused, capsys):
+    assert predict(scenes) == 0
+    capsys.readouterr()
+    assert_refused(predict(scenes, root=one_fold), OTHER_MODEL)
+    assert predict(scenes, "--overwrite", root=one_fold) == 0
+
+
+def test_a_model_that_predicted_other_images_there_does_not_adopt_those_of_the_first(
+    scenes, predict, one_fold, assert_refused, capsys
+):
+    assert predict(scenes / "a.png") == 0
+    assert predict(scenes / "b.JPG", root=one_fold) == 0
+    capsys.readouterr()
+    assert_refused(predict(scenes / "a.png", root=one_fold), OTHER_MODEL, "(a)")
+
+
+def test_an_overwrite_that_was_cut_short_does_not_adopt_what_it_did_not_reach(
+    scenes, predict, one_fold, assert_refused, capsys
+):
+    assert predict(scenes) == 0
+    whole = (scenes / "b.JPG").read_bytes()
+    (scenes / "b.JPG").write_bytes(whole[:100])
+    assert predict(scenes, "--overwrite", root=one_fold) == 2
+    (scenes / "b.JPG").write_bytes(whole)
+    capsys.readouterr()
+    assert_refused(predict(scenes, root=one_fold), OTHER_MODEL, "(b)")
+    assert predict(scenes / "a.png", root=one_fold) == 0
+    assert "done before" in capsys.readouterr().out
+
+
+def test_another_image_of_the_same_name_is_not_skipped(scenes, predict, tmp_path, assert_refused, capsys):
+    assert predict(scenes) == 0
+    before = (tmp_path / "nuclei" / "a.tif").read_bytes()
+    write_image(scenes / "a.png", read_image(scenes / "a.png")[::-1])
+    capsys.readouterr()
+    assert_refused(predict(scenes), "another image of the same name (a)", "--overwrite")
+    assert (tmp_path / "nuclei" / "a.tif").read_bytes() == before
+
+
+def test_a_label_map_without_a_record_is_not_taken_for_a_prediction(scenes, predict, tmp_path, assert_refused):
+    write_image(tmp_path / "nuclei" / "a.tif", np.zeros((5, 5), np.uint8))
+    before = (tmp_path / "nuclei" / "a.tif").read_bytes()
+    assert_refused(predict(scenes), "unknown origin (a)")
+    assert (tmp_path / "nuclei" / "a.tif").read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [["--gz"], ["--mpp", "0.5"], ["--mirror"]])
+def test_other_options_are_not_skipped_either(scenes, predict, options, assert_refused, capsys):
+    assert predict(scenes / "a.png") == 0
+    capsys.readouterr()
+    assert_refused(predict(scenes / "a.png", *options), OTHER_MODEL)
+
+
+def test_images_outside_of_an_nnunet_folder_keep_their_names(scenes, predict, tmp_path):
+    for path in list(scenes.iterdir()):
+        path.rename(path.with_stem(f"{path.stem}_0000"))
+    assert predict(scenes) == 0
+    assert {path.stem for path in (tmp_path / "nuclei").glob("*.tif")} == {"a_0000", "b_0000", "c_0000"}
+
+
+def test_lengths_are_of_the_pixel_size_that_is_given(scenes, predict, tmp_path, capsys):
+    assert predict(scenes / "a.png", "--mpp", "0.5") == 0
+    assert "assuming" not in capsys.readouterr().out
+    assert read_label_map(tmp_path / "nuclei" / "a.tif").shape == read_image(scenes / "a.png").shape[:2]
+    rows = list(csv.DictReader((tmp_path / "nuclei" / "a.csv").open()))
+    assert rows
+    assert all(float(row["area_um2"]) == pytest.approx(float(row["area_px"]) / 4, abs=1e-3) for row in rows)
+
+
+def test_an_assumed_pixel_size_is_stated(scenes, predict, capsys):
+    assert predict(scenes / "a.png") == 0
+    assert capsys.readouterr().out.endswith("assuming 0.25 um per pixel, as in training; --mpp says otherwise.\n")
+
+
+@pytest.mark.parametrize("mpp", ["0", "-1", "nan", "250"])
+def test_an_impossible_pixel_size_is_refused(scenes, predict, tmp_path, assert_refused, mpp):
+    assert_refused(predict(scenes, "--mpp", mpp), "--mpp", "micro")
+    assert not (tmp_path / "nuclei").exists()
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_an_output_that_is_a_file_is_refused_before_the_model_is_loaded(
+    trained_root, scenes, tmp_path, assert_refused, monkeypatch, output
+):
+    from nucplan.inference.predictor import Predictor
+
+    monkeypatch.setattr(Predictor, "from_folder", lambda *_: pytest.fail("the model was loaded"))
+    (tmp_path / "file").touch()
+    code = main(["1", str(scenes), str(tmp_path / output), "--device", "cpu", "--root", str(trained_root)])
+    assert_refused(code, str(tmp_path / "file"), "is a file")
+
+
+def test_a_root_that_is_a_file_is_refused(scenes, predict, tmp_path, assert_refused):
+    (tmp_path / "file").touch()
+    assert_refused(predict(scenes, root=tmp_path / "file"), str(tmp_path / "file"))
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_label_map(scenes, predict, tmp_path, assert_refused, monkeypatch):
+    import errno
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nucplan.inference.outputs.write_geojson", full)
+    assert_refused(predict(scenes), "No space left on device")
+    assert not list((tmp_path / "nuclei").glob("*.tif"))

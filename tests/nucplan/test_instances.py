@@ -12,7 +12,14 @@ from skimage.draw import disk, ellipse
 from skimage.measure import label, regionprops
 
 from nucplan.errors import NucplanError
-from nucplan.instances import DecoderPlan, NucleusProbabilities, decode, fill_holes, instances_from_labels
+from nucplan.instances import (
+    DecoderPlan,
+    NucleusProbabilities,
+    decode,
+    fill_holes,
+    instances_from_labels,
+    relabelled,
+)
 
 quick = settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -106,6 +113,9 @@ def test_class_probabilities_are_the_means_over_the_mask(seed, class_count):
         means = maps.semantic[1:, labels == nucleus].mean(axis=1, dtype=np.float64)
         np.testing.assert_allclose(table.class_probabilities[row], means / means.sum(), atol=1e-5)
         assert table.class_id[row] == table.class_probabilities[row].argmax() + 1
+        foreground = 1 - maps.semantic[0, labels == nucleus].mean(dtype=np.float64)
+        np.testing.assert_allclose(table.foreground_probability[row], foreground, atol=1e-5)
+        np.testing.assert_allclose(table.probability[row], means.max(), atol=1e-5)
 
 
 def test_class_probabilities_do_not_depend_on_the_bands(monkeypatch):
@@ -178,6 +188,7 @@ def test_an_empty_map_gives_an_empty_table_of_the_right_types():
         "id": ((0,), "int32"),
         "class_id": ((0,), "int32"),
         "class_probabilities": ((0, 3), "float32"),
+        "foreground_probability": ((0,), "float32"),
         "centroid": ((0, 2), "float64"),
         "area": ((0,), "int64"),
         "bounding_box": ((0, 4), "int32"),
@@ -222,6 +233,17 @@ def test_gaps_between_ids_are_closed_and_classes_follow_their_nuclei():
     assert found.table.class_id.tolist() == [2, 1, 3]
     by_map = instances_from_labels(labels, np.array([[1, 1, 0], [0, 0, 2], [3, 0, 1]]), class_count=3)
     assert by_map.table.class_probabilities.tolist() == [[0.5, 0.5, 0], [1, 0, 0], [0, 0, 1]]
+    assert by_map.table.foreground_probability.tolist() == found.table.foreground_probability.tolist() == [1, 1, 1]
+
+
+def test_nuclei_in_another_label_map_keep_their_probabilities():
+    instances = decode(soft_maps(np.random.default_rng(2), (60, 70), 2), DecoderPlan(diameter=10))
+    dropped = np.where(instances.labels == 2, 0, instances.labels).repeat(2, axis=0)
+    kept = np.delete(np.arange(len(instances.table)), 1)
+    found = relabelled(instances, dropped)
+    for column in ("class_probabilities", "foreground_probability"):
+        np.testing.assert_array_equal(getattr(found.table, column), getattr(instances.table, column)[kept])
+    np.testing.assert_array_equal(found.table.area, 2 * instances.table.area[kept])
 
 
 @pytest.mark.parametrize("classes", [{1: 1}, {1: 1, 2: 3}, np.array([[1, 0]])])

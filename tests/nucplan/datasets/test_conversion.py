@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 
 from nucplan.datasets import find_format, folder
 from nucplan.datasets.conversion import new_dataset, with_groups, write_raw
-from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.raw import RawDataset, parse_dataset_json
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
-from nucplan.images import read_image, write_image, write_label_map
+from nucplan.images import read_image, read_label_map, write_image, write_label_map
 from nucplan.layout import Roots
 
 
@@ -110,6 +111,33 @@ def _classes(source: Path, text: str) -> None:
     (source / "classes" / "e.json").write_text(text)
 
 
+def _mask(source: Path) -> None:
+    write_image(source / "labels" / "e.png", (read_label_map(source / "labels" / "e.tif") > 0).astype(np.uint8) * 255)
+    (source / "labels" / "e.tif").unlink()
+
+
+def _jpeg_labels(source: Path) -> None:
+    (source / "labels" / "e.tif").unlink()
+    write_image(source / "labels" / "e.jpg", np.zeros((24, 32), np.uint8))
+
+
+def _renamed_tables(source: Path) -> None:
+    (source / "classes").rename(source / "Classes")
+
+
+def _no_tables(source: Path) -> None:
+    (source / "classes").rename(source / "types")
+    _describe(source, {"classes": {"1": "round", "2": "long"}})
+
+
+def _describe(source: Path, content: object) -> None:
+    (source / "dataset.json").write_text(json.dumps(content))
+
+
+def _latin_1(source: Path) -> None:
+    (source / "classes" / "e.json").write_bytes('{"3": "dysplástic", "9": "long"}'.encode("latin-1"))
+
+
 def _no_group(source: Path) -> None:
     (source / "dataset.json").write_text(json.dumps({"groups": {"a": 1}}))
 
@@ -123,11 +151,23 @@ REFUSED = {
     "sizes differ": (_smaller_label, r"e\.png is 24 x 32 pixels and its label map 24 x 31"),
     "grey among RGB": (_grey_image, r"e\.png is grey.*a\.png is RGB"),
     "16 among 8 bits": (_deep_image, r"e\.png is RGB with 16 bits.*a\.png is RGB with 8 bits"),
-    "two classes": (lambda s: _classes(s, '{"3": "round", "9": "long", "3": "long"}'), r"e\.json.*3 two classes"),
+    "two classes": (lambda s: _classes(s, '{"3": "round", "9": "long", "3": "long"}'), r"e\.json.*instance 3 twice"),
+    "one class twice": (lambda s: _classes(s, '{"3": 1, "9": 1, "3": 1}'), r"e\.json.*instance 3 twice"),
     "id not in the map": (lambda s: _classes(s, '{"3": "round", "9": "long", "4": "long"}'), r"e\.png.*instance 4"),
     "id without class": (lambda s: _classes(s, '{"3": "round"}'), r"e\.png: instance 9 has no class"),
     "reserved class name": (lambda s: _classes(s, '{"3": "ignore", "9": "long"}'), r"class names .* rename"),
     "id that is a word": (lambda s: _classes(s, '{"three": "long"}'), r"e\.json.*'three'"),
+    "binary mask": (_mask, r"e\.png has one id, 255, in 2 separate pieces.*own id"),
+    "JPEG label map": (_jpeg_labels, r"labels/e\.jpg is a JPEG"),
+    "misspelt class folder": (_renamed_tables, r"Classes would not be read; rename it to 'classes'"),
+    "classes without tables": (_no_tables, r"dataset\.json names 2 classes, but .* has no folder 'classes'"),
+    "Latin-1 class table": (_latin_1, r"e\.json is not UTF-8"),
+    "description is a list": (lambda s: _describe(s, []), r"dataset\.json must be one JSON object"),
+    "classes are a list": (lambda s: _describe(s, {"classes": ["a", "b"]}), r"dataset\.json: 'classes' must be"),
+    "class 0": (lambda s: _describe(s, {"classes": {"0": "a"}}), r"dataset\.json: 'classes' has the id '0'"),
+    "class id is a word": (lambda s: _describe(s, {"classes": {"a": "1"}}), r"dataset\.json.*the id 'a'"),
+    "groups are a list": (lambda s: _describe(s, {"groups": ["a"]}), r"dataset\.json: 'groups' must be"),
+    "licence is a number": (lambda s: _describe(s, {"licence": 4}), r"dataset\.json: 'licence' must be"),
     "image without group": (_no_group, r"b\.png has no entry under 'groups'"),
 }
 
@@ -197,19 +237,74 @@ def test_too_many_instances_are_refused_with_the_advice_to_tile(roots: Roots, tm
         write_raw(more, new_dataset(roots, 2, "More"))
 
 
-@pytest.mark.parametrize("mpp", [0, -1, "0.25", 1000])
+@pytest.mark.parametrize("mpp", [0, -1, "0.25", 1000, True])
 def test_a_pixel_size_that_is_none_is_refused(plain_folder: Path, roots: Roots, mpp: object):
     (plain_folder / "dataset.json").write_text(json.dumps({"mpp": mpp}))
-    with pytest.raises(NucplanError, match="pixel size"):
+    with pytest.raises(NucplanError, match=r"pixel size .*dataset\.json"):
         convert(plain_folder, roots)
 
 
 def test_groups_from_a_table_must_name_every_image(plain_folder: Path):
     source = folder.read(plain_folder)
     named = with_groups(source, dict.fromkeys("abcde", "one"), Path("groups.csv"))
-    assert {case.group for case in named.cases} == {"one"}
+    assert named.groups == dict.fromkeys("abcde", "one")
     with pytest.raises(NucplanError, match=r"groups\.csv.*image e"):
         with_groups(source, dict.fromkeys("abcd", "one"), Path("groups.csv"))
+
+
+def test_groups_from_a_table_replace_the_incomplete_ones_of_the_source(plain_folder: Path, roots: Roots):
+    _no_group(plain_folder)
+    source = with_groups(folder.read(plain_folder), dict.fromkeys("abcde", "one"), Path("groups.csv"))
+    assert write_raw(source, new_dataset(roots, 5, "Small")).groups == dict.fromkeys("abcde", "one")
+
+
+def _one_id(*rectangles: tuple[slice, slice], value: int = 1) -> np.ndarray:
+    labels = np.zeros((24, 32), np.uint8)
+    for rows, cols in rectangles:
+        labels[rows, cols] = value
+    return labels
+
+
+INSIDE, AT_EDGE, ALSO_AT_EDGE = (slice(4, 8), slice(4, 8)), (slice(0, 3), slice(12, 16)), (slice(9, 12), slice(28, 32))
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_mask"),
+    [
+        (_one_id(INSIDE, AT_EDGE), True),
+        (_one_id(AT_EDGE, ALSO_AT_EDGE, value=255), True),
+        (_one_id(INSIDE, value=255), False),
+        (_one_id(INSIDE, (slice(8, 10), slice(8, 10))), False),  # pieces that touch at a corner are one
+        (_one_id(AT_EDGE, ALSO_AT_EDGE), False),  # one nucleus that the edge cut in two
+        (_one_id(INSIDE, AT_EDGE) + 2 * _one_id(ALSO_AT_EDGE), False),
+        (_one_id(), False),
+    ],
+)
+def test_one_id_in_pieces_is_a_mask_unless_the_edge_may_have_cut_it(
+    plain_folder: Path, labels: np.ndarray, is_mask: bool
+):
+    shutil.rmtree(plain_folder / "classes")
+    write_label_map(plain_folder / "labels" / "a.tif", labels)
+    case = folder.read(plain_folder).cases[0]
+    if is_mask:
+        with pytest.raises(NucplanError, match=r"a\.tif has one id.*binary mask"):
+            case.load()
+    else:
+        np.testing.assert_array_equal(case.load().instances, labels)
+
+
+def test_one_declared_class_needs_no_tables(plain_folder: Path):
+    shutil.rmtree(plain_folder / "classes")
+    _describe(plain_folder, {"classes": {"1": "tumour"}})
+    assert folder.read(plain_folder).class_names == ("tumour",)
+
+
+@pytest.mark.parametrize("content", [[], {"nuclei": [1]}, {"nuclei": {"groups": ["a"]}}, {"nuclei": {"mpp": "0.25"}}])
+def test_a_raw_dataset_json_of_another_form_is_refused_by_name(plain_folder: Path, roots: Roots, content: object):
+    path = convert(plain_folder, roots).dataset.dataset_json
+    path.write_text(json.dumps(content if isinstance(content, list) else json.loads(path.read_text()) | content))
+    with pytest.raises(NucplanError, match=r"dataset\.json"):
+        parse_dataset_json(path)
 
 
 def test_an_unknown_format_lists_the_choices():

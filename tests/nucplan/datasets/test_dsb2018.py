@@ -49,6 +49,20 @@ def test_masks_become_instances_of_one_class(tmp_path: Path):
     assert np.bincount(annotated.instances.ravel()).tolist() == [120 - 9 - 16, 9, 16]
 
 
+def test_the_look_at_all_images_is_tracked_and_ends_at_the_first_colour(tmp_path: Path):
+    for name, red in (("a", 9), ("b", 30), ("c", 9)):
+        add_image(tmp_path, name, (9, 9, red), [])
+    seen = []
+
+    def track(items):
+        for item in items:
+            seen.append(item.stem)
+            yield item
+
+    dsb2018.read(tmp_path, track)
+    assert seen == ["a", "b"]
+
+
 def test_missing_parts_are_refused_by_name(tmp_path: Path):
     with pytest.raises(NucplanError, match="has no image folder"):
         dsb2018.read(tmp_path)

@@ -96,7 +96,7 @@ def test_a_written_dataset_is_read_back_with_slides_as_groups(tmp_path: Path):
     write_synthetic(tmp_path, images=3, size=96, seed=1, images_per_slide=2)
     source = folder.read(tmp_path)
     assert source.class_names == CLASS_NAMES
-    assert [case.group for case in source.cases] == ["slide_00", "slide_00", "slide_01"]
+    assert list(source.groups.values()) == ["slide_00", "slide_00", "slide_01"]
     annotated = source.cases[0].load()
     assert set(annotated.class_of) == set(np.unique(annotated.instances)) - {0}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -35,6 +38,45 @@ def test_a_coloured_picture_for_a_grey_model_is_refused_by_name(tmp_path, bright
     with pytest.raises(NucplanError, match=r"coloured\.png: .*1 channel\(s\), this one has 3"):
         predict_images(bright(channels=1), {"coloured": path}, tmp_path / "out")
     assert not list((tmp_path / "out").glob("coloured*"))
+
+
+def test_small_pictures_have_a_bar_of_their_own_too(tmp_path, bright, grey, monkeypatch):
+    """A few megapixels take long enough on a CPU; bars of what is quick do not show."""
+    shown = []
+
+    def progress(items, description, total=None):
+        shown.append(description)
+        return items
+
+    monkeypatch.setattr("nucplan.inference.folders.progress", progress)
+    write_image(tmp_path / "in" / "grey.png", grey)
+    predict_images(bright(), {"grey": tmp_path / "in" / "grey.png"}, tmp_path / "out")
+    assert shown == ["Predicting", "Tiles of grey"]
+
+
+def test_each_picture_has_its_record_and_keeps_that_of_others(tmp_path, bright, grey):
+    for stem in "ab":
+        write_image(tmp_path / "in" / f"{stem}.png", grey)
+        predict_images(bright(), {stem: tmp_path / "in" / f"{stem}.png"}, tmp_path / "out", mpp=0.25)
+    entries = json.loads((tmp_path / "out" / "prediction.json").read_text())["images"]
+    expected = {
+        "image": hashlib.sha256((tmp_path / "in" / "a.png").read_bytes()).hexdigest(),
+        "model": {},
+        "mpp": 0.25,
+        "options": {"scale": 1.0, "geojson_gz": False},
+    }
+    assert entries == {"a": expected, "b": expected}
+
+
+def test_a_picture_whose_files_fail_half_way_is_not_complete(tmp_path, bright, grey, monkeypatch):
+    path = tmp_path / "in" / "a.png"
+    write_image(path, grey)
+    predict_images(bright(), {"a": path}, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("nucplan.inference.folders.write_entry", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            predict_images(bright(), {"a": path}, tmp_path / "out", mpp=0.5, overwrite=True)
+    assert predict_images(bright(), {"a": path}, tmp_path / "out", mpp=0.5) == {"a": 3}
 
 
 def test_the_folder_of_the_pictures_is_no_output_folder(tmp_path, bright, grey):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
 import tifffile
 
 from nucplan.inference.outputs import write_outputs
-from nucplan.instances import instances_from_labels
+from nucplan.instances import DecoderPlan, NucleusProbabilities, decode, instances_from_labels
 
 IMAGE = np.full((30, 40, 3), 120, np.uint8)
 
@@ -60,6 +61,17 @@ def test_without_a_pixel_size_the_columns_are_the_documented_ones(tmp_path):
     assert (tmp_path / "a.csv").read_text().splitlines()[0] == (
         "id,class,probability,centroid_x_px,centroid_y_px,area_px,box_x0_px,box_y0_px,box_x1_px,box_y1_px"
     )
+
+
+def test_probability_tells_sure_nuclei_from_doubtful_ones_also_with_one_class(tmp_path):
+    foreground = np.zeros((30, 40), np.float32)
+    foreground[2:12, 3:13], foreground[16:26, 20:30] = 0.9, 0.6
+    instances = decode(NucleusProbabilities(np.stack([1 - foreground, foreground])), DecoderPlan(diameter=10))
+    write_outputs(tmp_path, "a", IMAGE, instances, ["nucleus"])
+    with open(tmp_path / "a.csv", newline="", encoding="utf-8") as stream:
+        assert [row["probability"] for row in csv.DictReader(stream)] == ["0.9000", "0.6000"]
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert [feature["properties"]["measurements"]["Probability"] for feature in features] == [0.9, 0.6]
 
 
 def test_options_choose_files_and_a_second_run_leaves_none_of_the_first(tmp_path):

@@ -15,7 +15,7 @@ import torch
 from nucplan.checkpoints import FINAL
 from nucplan.datasets.raw import RawDataset
 from nucplan.errors import NucplanError
-from nucplan.inference.predictor import Predictor, choose_device
+from nucplan.inference.predictor import Predictor
 from nucplan.layout import find_dataset, resolve_roots
 
 CENTRES = ((20, 24), (22, 70), (60, 40), (80, 84))
@@ -174,8 +174,17 @@ def test_the_plan_of_a_predictor_is_left_as_it_is(ensemble):
     assert ensemble.plans == before
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto").type == choose_device("cpu").type == "cpu"
-    with pytest.raises(NucplanError, match="--device cpu"):
-        choose_device("cuda")
+def test_labels_that_have_gaps_are_refused_and_ignore_is_no_class(bright):
+    predictor = bright()
+    predictor.dataset_json["labels"] = {"background": 0, "b": 2, "a": 1, "ignore": 3}
+    assert predictor.class_names == ("a", "b")
+    predictor.dataset_json["labels"] = {"background": 0, "a": 1, "b": 3}
+    with pytest.raises(NucplanError, match="without gaps"):
+        _ = predictor.class_names
+
+
+@pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
+def test_the_record_tells_models_apart_by_their_plan_too(model, name):
+    before = Predictor.from_folder(model, torch.device("cpu")).record
+    (model / name).write_text((model / name).read_text() + "\n")
+    assert Predictor.from_folder(model, torch.device("cpu")).record != before

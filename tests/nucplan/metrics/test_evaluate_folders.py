@@ -40,7 +40,8 @@ def make_raw(root: Path, labels: dict[str, int], class_map: np.ndarray) -> Path:
         (root / kind).mkdir(parents=True)
     write_label_map(root / "instancesTs" / "a.tif", TWO)
     write_image(root / "labelsTs" / "a.png", class_map.astype(np.uint8))
-    (root / "dataset.json").write_text(json.dumps({"labels": labels, "nuclei": {"mpp": 0.5}}))
+    nnunet = {"channel_names": {"0": "grey"}, "labels": labels, "numTraining": 0, "file_ending": ".png"}
+    (root / "dataset.json").write_text(json.dumps(nnunet | {"nuclei": {"mpp": 0.5}}))
     return root / "instancesTs"
 
 
@@ -109,6 +110,12 @@ def test_a_raw_dataset_gives_classes_pixel_size_and_ignore_area(folders, tmp_pat
     assert metrics["summary"]["mpq_plus"] == 1
     assert list(metrics["per_class"]) == ["long", "round"]
     assert evaluate_folders(folders[0], reference, mpp=0.25)["settings"]["detection_radius_px"] == 12
+
+
+def test_a_raw_dataset_is_known_by_a_relative_path(folders, tmp_path, monkeypatch):
+    make_raw(tmp_path / "labelsTs" / "instancesTs", {"background": 0, "nucleus": 1}, TWO > 0)
+    monkeypatch.chdir(tmp_path / "labelsTs" / "instancesTs")
+    assert evaluate_folders(folders[0], Path("instancesTs"))["settings"]["mpp"] == 0.5
 
 
 def test_a_raw_dataset_of_one_class_is_compared_without_classes(folders, tmp_path):
@@ -190,6 +197,29 @@ def write_words_for_ids(predicted: Path, reference: Path) -> None:
     write_table(predicted, "b", "one,x,1\n")
 
 
+def name_a_nucleus_twice(predicted: Path, reference: Path) -> None:
+    drop_one_class_table(predicted, reference)
+    write_table(predicted, "b", "1,x,1\n1,x,1\n2,y,1\n")
+
+
+def save_a_table_as_latin_1(predicted: Path, reference: Path) -> None:
+    drop_one_class_table(predicted, reference)
+    (predicted / "b.csv").write_bytes("id,class\n1,é\n2,y\n".encode("latin-1"))
+
+
+def write_the_pixel_size_as_text(predicted: Path, reference: Path) -> None:
+    (reference.parent / "dataset.json").write_text('{"mpp": "0.25"}')
+
+
+def list_the_classes(predicted: Path, reference: Path) -> None:
+    (reference.parent / "dataset.json").write_text('{"classes": ["x", "y"]}')
+
+
+def store_references_as_jpeg(predicted: Path, reference: Path) -> None:
+    for path in reference.iterdir():
+        path.rename(path.with_suffix(".jpg"))
+
+
 def empty_the_predictions(predicted: Path, reference: Path) -> None:
     for path in predicted.iterdir():
         path.unlink()
@@ -203,8 +233,13 @@ def empty_the_predictions(predicted: Path, reference: Path) -> None:
         (drop_one_class_table, ["predicted", "'b'"]),
         (invent_a_class, ["b.tif", "'z'", "x, y"]),
         (drop_a_nucleus, ["image 'b'", "id 2"]),
-        (rename_a_column, ["b.csv", "'class'"]),
-        (write_words_for_ids, ["b.csv", "nucleus id"]),
+        (rename_a_column, ["b.csv", "columns id and class"]),
+        (write_words_for_ids, ["b.csv", "instance id 'one'"]),
+        (name_a_nucleus_twice, ["b.csv", "instance 1 twice"]),
+        (save_a_table_as_latin_1, ["b.csv", "UTF-8"]),
+        (write_the_pixel_size_as_text, ["dataset.json", "pixel size '0.25'"]),
+        (list_the_classes, ["dataset.json", "'classes'"]),
+        (store_references_as_jpeg, ["a.jpg", "JPEG"]),
         (empty_the_predictions, ["predicted", "no label map"]),
     ],
 )
@@ -216,7 +251,7 @@ def test_a_refusal_names_what_is_wrong(folders, damage, words):
 
 
 def test_a_folder_that_does_not_exist_and_a_pixel_size_of_zero_are_refused(folders):
-    with pytest.raises(NucplanError, match="is not a folder"):
+    with pytest.raises(NucplanError, match="nowhere does not exist"):
         evaluate_folders(folders[0] / "nowhere", folders[1])
     with pytest.raises(NucplanError, match="greater than 0"):
         evaluate_folders(*folders, mpp=0)

@@ -1,0 +1,54 @@
+"""Images of another pixel size than the model was trained at: resampled for it, their nuclei brought back."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from nucplan.errors import NucplanError
+from nucplan.inference.predictor import Predictor
+from nucplan.instances import Instances, relabelled
+
+# Pixel sizes that scanners state for one magnification differ by about this much; resampling would only blur.
+TOLERANCE = 0.03
+# Beyond this factor the number is a slip of the unit, and the image would not fit into memory.
+LARGEST_FACTOR = 10
+
+
+def scale_to_model(image_mpp: float | None, model_mpp: float | None) -> float:
+    """The factor by which an image is enlarged before prediction; 1 within the tolerance or where a size is unknown.
+
+    Parameters
+    ----------
+    image_mpp, model_mpp
+        Microns per pixel of the image and of the training data.
+
+    Raises
+    ------
+    NucplanError
+        If ``image_mpp`` is not a positive number, or more than ten times larger or smaller than ``model_mpp``.
+    """
+    if image_mpp is None:
+        return 1.0
+    if not 0 < image_mpp < np.inf:
+        raise NucplanError(f"The pixel size --mpp {image_mpp:g} is not greater than 0; give microns per pixel.")
+    scale = 1.0 if model_mpp is None else image_mpp / model_mpp
+    if not 1 / LARGEST_FACTOR <= scale <= LARGEST_FACTOR:
+        raise NucplanError(
+            f"The pixel size --mpp {image_mpp:g} is too far from the {model_mpp:g} um per pixel of the model's "
+            "training data; check that it is in microns."
+        )
+    return scale if abs(scale - 1) > TOLERANCE else 1.0
+
+
+def predict_at_scale(predictor: Predictor, image: np.ndarray, scale: float, progress=iter) -> Instances:
+    """Nuclei of ``image`` (H, W) or (H, W, C) at its own size, predicted on the image enlarged by ``scale``."""
+    if scale == 1:
+        return predictor(image, progress)
+    height, width = image.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resampled = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    found = predictor(resampled, progress)
+    # Nearest neighbour, so that ids stay ids.
+    labels = cv2.resize(found.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return relabelled(found, labels)
