@@ -61,10 +61,15 @@ def test_a_lost_prediction_is_made_again_and_nothing_else(finished):
 
 
 def test_another_length_is_refused_with_advice(finished, capsys):
-    assert main(["--output", str(finished), "--iterations", "3", "--device", "cpu"]) == 2
+    assert run(finished, "--iterations", "3") == 2
     error = capsys.readouterr().err
     assert "2 iterations, not 3" in error
     assert error.splitlines()[-1] == "nucplan_demo: The demo stopped at nucplan_train, for the reason above."
+
+
+def test_a_demo_of_other_images_is_refused(finished, capsys):
+    assert run(finished, "--seed", "1") == 2
+    assert "give another --output" in capsys.readouterr().err
 
 
 def test_too_few_images_are_refused_before_anything_is_drawn(tmp_path, capsys):
