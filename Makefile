@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Threads that wait by spinning stall each other as soon as two programs share the cores.
-export OMP_WAIT_POLICY ?= PASSIVE
-# The extra checks of a first install must not run again when nothing changed.
+# OpenMP threads that spin for long while they wait stall each other as soon as two programs share the cores.
+export GOMP_SPINCOUNT ?= 10000
+# Newer than what it was made from: the second call of a target starts at once.
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test benchmark lint clean

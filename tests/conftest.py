@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 # Set before torch is imported: spinning threads stall each other where tests run side by side.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -41,6 +42,8 @@ def run(
 ) -> int:
     """Parse ``argv``, run ``command`` and return its exit code: 0, 2 (bad input) or 130 (Ctrl-C)."""
     arguments = made.parse_args(argv)
+    # OpenMP threads that spin for long while they wait stall each other as soon as two programs share the cores.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         command(arguments)
     except NucplanError as error:
