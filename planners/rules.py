@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nucplan.errors import NucplanError
 from nucplan.instances import DecoderPlan
 from planners.fingerprint import Fingerprint
 
@@ -70,9 +69,9 @@ class Limits:
         """
         import torch
 
-        if device == "cuda" and not torch.cuda.is_available():
-            raise NucplanError("--device cuda was asked for, but torch finds no CUDA GPU; use --device cpu.")
-        if device != "cpu" and torch.cuda.is_available():
+        from nucplan.devices import choose_device
+
+        if choose_device(device).type == "cuda":
             return cls("cuda", torch.cuda.get_device_properties(0).total_memory / 2**30)
         return cls("cpu", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
 
