@@ -99,7 +99,7 @@ def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dic
         trainer.set_budget(request.iterations or trainer.decision("iterations")[request.budget])
         iterations = trainer.num_epochs * trainer.num_iterations_per_epoch
         _refuse_other_length(folder, iterations)
-        checkpoint = next((folder / name for name in (FINAL, LATEST) if (folder / name).is_file()), None)
+        checkpoint = _checkpoint_of(folder)
         if checkpoint is None:
             write_json(folder / "run.json", {"iterations": iterations})
         else:
@@ -110,6 +110,10 @@ def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dic
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer.perform_actual_validation()
     return folder
+
+
+def _checkpoint_of(folder: Path) -> Path | None:
+    return next((folder / name for name in (FINAL, LATEST) if (folder / name).is_file()), None)
 
 
 def _refuse_other_plan(trained_with: Path, plans: dict) -> None:
@@ -128,7 +132,8 @@ def _refuse_other_length(folder: Path, iterations: int) -> None:
     """Folds of one ensemble have one length; each fold's is recorded in its ``run.json`` before it starts."""
     for record in sorted(folder.parent.glob("fold_*/run.json")):
         there = read_json(record)["iterations"]
-        if there != iterations and record.parent != folder:
+        # A fold that was stopped before its first checkpoint holds nothing.
+        if there != iterations and record.parent != folder and _checkpoint_of(record.parent) is not None:
             raise NucplanError(
                 f"{record.parent} was trained for {there} iterations, not {iterations}, and all folds are averaged; "
                 "give the same budget, or move that folder away."

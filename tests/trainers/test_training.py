@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,8 +49,6 @@ def make_trainer(root: Path, iterations: int = 2):
 
 
 def test_two_trainings_of_20_iterations_give_equal_weights_bit_for_bit(root, tmp_path):
-    import shutil
-
     first = weights(run(root, "--iterations", "20") / FINAL)
     shutil.rmtree(root / FOLD)
     torch.manual_seed(99)
@@ -167,6 +166,10 @@ def test_folds_of_another_length_or_plan_do_not_join_an_ensemble(root, capsys):
     run(root, "--iterations", "2")
     assert train.main(["1", "1", "--device", "cpu", "--root", str(root), "--iterations", "3"]) == 2
     assert "was trained for 2 iterations, not 3" in capsys.readouterr().err
+    (root / FOLD / FINAL).rename(root / FOLD / "aside")
+    assert train.main(["1", "1", "--device", "cpu", "--root", str(root), "--iterations", "3"]) == 0
+    shutil.rmtree(root / FOLD.with_name("fold_1"))
+    (root / FOLD / "aside").rename(root / FOLD / FINAL)
     plans = root / "nnUNet_preprocessed/Dataset001_Tiny/nucplanPlans.json"
     content = read_json(plans)
     content["nucplan"]["decisions"]["oversampling"]["value"] = 0.1
