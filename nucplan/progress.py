@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+# What long-running functions take to report how far they are: ``wrap(items, description)`` gives the items back.
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
+    """The ``Progress`` that shows nothing."""
+    return items
 
 
 def progress(items: Iterable[Any], description: str, total: int | None = None) -> Iterable[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -14,16 +14,11 @@ import numpy as np
 from nucplan.datasets.raw import RawDataset
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
+from nucplan.progress import Progress, silent
 from planners import measurements
 
 PERCENTS = (5, 25, 50, 75, 95)
 SAMPLED_VALUES = 4_000_000  # intensities kept for percentiles, over all images and channels
-Progress = Callable[[Iterable[str], str], Iterable[str]]
-
-
-def silent(items: Iterable[str], description: str) -> Iterable[str]:
-    """The progress bar that shows nothing."""
-    return items
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, read_json, write_json
 from nucplan.images import read_label_map
 from nucplan.layout import CONFIGURATION, PLANS_NAME, find_dataset, resolve_roots
-from planners.fingerprint import Progress, raw_signature, silent
+from nucplan.progress import Progress, silent
+from planners.fingerprint import raw_signature
 from planners.measurements import compact
 
 

@@ -21,7 +21,8 @@ from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, read_json, write_json
 from nucplan.images import write_image
 from nucplan.layout import CONFIGURATION, Dataset, dataset_folder_name, known_datasets
-from planners.fingerprint import Progress, raw_signature, silent
+from nucplan.progress import Progress, silent
+from planners.fingerprint import raw_signature
 
 PLANS_NAME = "nnUNetPlans"
 ID_OFFSET = 500

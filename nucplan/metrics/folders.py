@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,14 @@ from nucplan.metrics.detection import detection_radius
 from nucplan.metrics.image import ImageCounts, evaluate_image
 from nucplan.metrics.label_folder import LabelFolder, open_predictions, open_reference
 from nucplan.metrics.summary import summarise
-
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
-
-
-def _silent(items: Iterable[Any], description: str) -> Iterable[Any]:
-    return items
+from nucplan.progress import Progress, silent
 
 
 def evaluate_folders(
     predicted: Path,
     reference: Path,
     mpp: float | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     stems: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Score every image of ``reference``, or those of ``stems``; further predictions are left alone.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import cv2
 import numpy as np
 import pytest
@@ -49,16 +47,7 @@ def maps() -> NucleusProbabilities:
     return crowded_maps()
 
 
-def fastest(call, repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def test_decode_is_several_times_as_fast_as_the_plain_pipeline(benchmark, maps):
+def test_decode_is_several_times_as_fast_as_the_plain_pipeline(benchmark, maps, fastest):
     found = benchmark(decode, maps, DecoderPlan(DIAMETER))
     assert isinstance(found, Instances)
     assert 0.8 * NUCLEI < len(found.table) <= NUCLEI
@@ -68,7 +57,7 @@ def test_decode_is_several_times_as_fast_as_the_plain_pipeline(benchmark, maps):
     assert plain > 2 * ours
 
 
-def test_the_cost_grows_with_the_area_and_not_faster(benchmark, maps):
+def test_the_cost_grows_with_the_area_and_not_faster(benchmark, maps, fastest):
     doubled = NucleusProbabilities(np.tile(maps.semantic, (1, 2, 2)))
     benchmark.pedantic(decode, (doubled, DecoderPlan(DIAMETER)), rounds=2)
     ratio = fastest(lambda: decode(doubled, DecoderPlan(DIAMETER)), 3) / fastest(

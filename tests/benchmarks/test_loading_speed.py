@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -38,16 +37,7 @@ def trainer(tmp_path, monkeypatch) -> Iterator:
     torch.set_num_threads(threads)
 
 
-def fastest(call: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def test_a_batch_takes_less_than_half_of_a_training_step(benchmark, trainer):
+def test_a_batch_takes_less_than_half_of_a_training_step(benchmark, trainer, fastest):
     batches, _ = trainer.get_dataloaders()
     batch = benchmark.pedantic(next, (batches,), rounds=3, warmup_rounds=2)
     assert batch["image"].shape == (4, 3, 128, 128)
