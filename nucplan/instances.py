@@ -3,84 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import cc3d
 import cv2
 import numpy as np
 from skimage.segmentation import relabel_sequential
 
-from nucplan.errors import NucplanError
+from nucplan.decoder_plan import DECODERS as DECODERS
+from nucplan.decoder_plan import DecoderPlan, needs_boundary
+from nucplan.landscapes import landscape
 from nucplan.watershed import Basins, find_basins, join_shallow
 
 # Rows that are read at once where a full-size temporary would be of 8 bytes per pixel.
 ROWS_PER_PASS = 1024
-
-
-@dataclass(frozen=True)
-class DecoderPlan:
-    """How probability maps become instances; every length is a fraction of the planned nuclear diameter.
-
-    Attributes
-    ----------
-    diameter : float
-        Planned (median equivalent) nuclear diameter in pixels of the map.
-    seed_spacing : float
-        A seed is the highest point this far around, as a fraction of the diameter.
-    neck : float
-        Touching nuclei are parted where the distance map at their pass is below this fraction of the lower peak.
-    smoothing : float
-        Standard deviation of the Gaussian on the distance map, as a fraction of the diameter.
-    minimum_area : float
-        Smaller instances are dropped; a fraction of the area of a disc of the planned diameter.
-    maximum_hole : float
-        Holes up to this area are filled; a fraction of the same disc.
-    foreground_threshold : float
-        A pixel is nuclear where the probability of not being background exceeds this.
-    """
-
-    diameter: float
-    seed_spacing: float = 0.3
-    neck: float = 0.87
-    smoothing: float = 0.1
-    minimum_area: float = 0.06
-    maximum_hole: float = 0.1
-    foreground_threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not self.diameter > 0:
-            raise NucplanError(f"The decoder needs a nuclear diameter above 0 pixels, not {self.diameter}; plan again.")
-        if not 0 < self.foreground_threshold < 1:
-            raise NucplanError(f"The foreground threshold must lie between 0 and 1, not {self.foreground_threshold}.")
-
-    @property
-    def disc_area(self) -> float:
-        """Area in pixels of a disc of the planned diameter."""
-        return float(np.pi * self.diameter**2 / 4)
-
-    def to_dict(self) -> dict[str, float]:
-        """The plan as plain numbers, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DecoderPlan:
-        """Read what ``to_dict`` wrote.
-
-        Raises
-        ------
-        NucplanError
-            If a key is unknown, the diameter is missing, or a value is not a number.
-        """
-        names = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(names))
-        if unknown or "diameter" not in values:
-            problem = f"does not know '{unknown[0]}'" if unknown else "misses 'diameter'"
-            raise NucplanError(f"The decoder section of the plan {problem}; its keys are {', '.join(names)}.")
-        for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise NucplanError(f"The decoder section of the plan holds '{value}' for {name}, which is no number.")
-        return cls(**{name: float(value) for name, value in values.items()})
 
 
 class NucleusProbabilities(NamedTuple):
@@ -90,9 +27,12 @@ class NucleusProbabilities(NamedTuple):
     ----------
     semantic : (K + 1, H, W) float32 or float16, in memory or a memmap
         Softmax over background (0) and the classes 1..K.
+    boundary : (H, W) float32 or float16, optional
+        Probability of an outline, classes aside (`nucplan.targets.boundary_map`).
     """
 
     semantic: np.ndarray
+    boundary: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -144,9 +84,10 @@ class Instances(NamedTuple):
 def decode(maps: NucleusProbabilities, plan: DecoderPlan) -> Instances:
     """Turn probability maps into nuclei.
 
-    Foreground by threshold, small holes filled, touching nuclei parted (`nucplan.watershed`), instances below the
-    minimum area dropped. The class of a nucleus is the largest of its mean class probabilities. Ids run from 1 to N
-    in the order of the centroids, by row, then by column.
+    Foreground by threshold, small holes filled, touching nuclei parted on the landscape of the plan's decoder
+    (`nucplan.landscapes`, `nucplan.watershed`), instances below the minimum area dropped. The class of a nucleus is
+    the largest of its mean class probabilities. Ids run from 1 to N in the order of the centroids, by row, then by
+    column.
 
     Parameters
     ----------
@@ -157,14 +98,17 @@ def decode(maps: NucleusProbabilities, plan: DecoderPlan) -> Instances:
     Raises
     ------
     ValueError
-        If ``semantic`` is not (K + 1, H, W) with K >= 1.
+        If ``semantic`` is not (K + 1, H, W) with K >= 1, or the decoder needs a boundary map and there is none of
+        shape (H, W).
     """
-    semantic = maps.semantic
+    semantic, boundary = maps
     if semantic.ndim != 3 or len(semantic) < 2:
         raise ValueError(f"semantic has shape {semantic.shape}, not (K + 1, H, W) with at least two channels")
+    if needs_boundary(plan.name) and np.shape(boundary) != semantic.shape[1:]:
+        raise ValueError(f"the decoder '{plan.name}' needs a boundary map of shape {semantic.shape[1:]}")
     foreground = np.less(semantic[0], np.float32(1 - plan.foreground_threshold), order="C")
     fill_holes(foreground, plan.maximum_hole * plan.disc_area)
-    basins = find_basins(foreground, plan.smoothing * plan.diameter, plan.seed_spacing * plan.diameter)
+    basins = find_basins(foreground, *landscape(foreground, semantic[0], boundary, plan))
     labels, shape = _joined(basins, plan)
     return Instances(labels, _table(shape, *_mean_probabilities(labels, semantic, shape.area)))
 

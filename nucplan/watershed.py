@@ -1,8 +1,8 @@
-"""Touching nuclei parted by the shape of the foreground: distance map, seeds, watershed, shallow basins joined.
+"""Touching nuclei parted on a landscape: distance map, seeds, watershed, shallow basins joined.
 
-A binary foreground says nothing about where one nucleus ends but its outline, so a cut is made where the outline has
-a neck: where the distance to the background at the pass between two basins falls below a fraction of the lower peak.
-That ratio has no unit, hence one value serves nuclei of every size (a relative form of the h-maxima transform).
+A cut is made where the landscape has a neck: where its height at the pass between two basins falls below a fraction
+of the lower peak. On the distance to the background that is a neck of the outline, and on a boundary probability its
+ridge. The ratio has no unit, hence one value serves nuclei of every size (a relative form of the h-maxima transform).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from skimage.segmentation import watershed
 
 
 class Basins(NamedTuple):
-    """A foreground cut at every local maximum of its distance map.
+    """A foreground cut at the passes between its seeds.
 
     Attributes
     ----------
     labels : (H, W) int32
         Ids above 0, with gaps; each foreground pixel has one.
     landscape : (H, W) float32
-        Smoothed distance to the background in pixels.
+        High within nuclei, low between them.
     peaks : (ids,) float32
         Height of the landscape at the seed, by id; 0 where a component was not cut.
     """
@@ -32,30 +32,27 @@ class Basins(NamedTuple):
     peaks: np.ndarray
 
 
-def find_basins(foreground: np.ndarray, sigma: float, spacing: float) -> Basins:
+def find_basins(foreground: np.ndarray, landscape: np.ndarray, seeds: np.ndarray) -> Basins:
     """Cut a foreground mask at the passes between its seeds; a component without a seed is one basin.
 
     Parameters
     ----------
     foreground : (H, W) bool
         Taken as 4-connected.
-    sigma : float
-        Smoothing of the distance map in pixels.
-    spacing : float
-        Half width in pixels of the square window in which a seed has to be the maximum.
+    landscape : (H, W) float32
+    seeds : (H, W) int32
+        4-connected regions of the foreground, ids above 0 with or without gaps; 0 elsewhere.
     """
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(foreground.view(np.uint8), connectivity=4)
-    landscape = distance_landscape(foreground, sigma)
-    seeds = label_maxima(landscape, foreground, spacing)
     pixels = np.flatnonzero(seeds)
-    ids, components = seeds.flat[pixels], labels.flat[pixels]
+    ids = seeds.ravel()[pixels]
     seed_count = int(ids.max(initial=0))
     peaks = np.zeros(count + seed_count, np.float32)
-    peaks[count - 1 + ids] = landscape.flat[pixels]
+    peaks[count:] = _highest(landscape.ravel()[pixels], ids - 1, seed_count)
     component_of_seed = np.zeros(seed_count + 1, np.intp)
-    component_of_seed[ids] = components
+    component_of_seed[ids] = labels.ravel()[pixels]
     # One seed, or none, floods its whole component: only the others need a watershed, each in its own box.
-    for component in np.flatnonzero(np.bincount(component_of_seed[1:], minlength=count) > 1):
+    for component in np.flatnonzero(np.bincount(component_of_seed[1:], minlength=count)[1:] > 1) + 1:
         left, top, width, height, _ = boxes[component]
         box = np.s_[top : top + height, left : left + width]
         inside = labels[box] == component
@@ -64,24 +61,39 @@ def find_basins(foreground: np.ndarray, sigma: float, spacing: float) -> Basins:
     return Basins(labels, landscape, peaks)
 
 
-def distance_landscape(foreground: np.ndarray, sigma: float) -> np.ndarray:
-    """Smoothed distance to the background, (H, W) float32 in pixels.
+def _highest(heights: np.ndarray, ids: np.ndarray, count: int) -> np.ndarray:
+    highest = np.full(count, -np.inf, np.float32)
+    np.maximum.at(highest, ids, heights)
+    return highest
+
+
+def distance_map(mask: np.ndarray) -> np.ndarray:
+    """Distance of the pixels of a mask to the nearest one outside of it, (H, W) float32 in pixels.
 
     Outside of the image counts as nothing, not as background: a nucleus that the border cuts keeps its centre. The
     distance is the 5 x 5 chamfer one (within 2 % of the Euclidean; Borgefors 1986), four times as fast as the exact.
     """
-    distance = cv2.distanceTransform(foreground.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     # Without any background pixel OpenCV answers a sentinel, which would not survive the smoothing.
-    np.minimum(distance, np.float32(max(foreground.shape)), out=distance)
-    return cv2.GaussianBlur(distance, (0, 0), sigma) if sigma > 0 else distance
+    return np.minimum(distance, np.float32(max(mask.shape)), out=distance)
+
+
+def smoothed(landscape: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian of standard deviation ``sigma`` pixels; 0 changes nothing."""
+    return cv2.GaussianBlur(landscape, (0, 0), sigma) if sigma > 0 else landscape
 
 
 def label_maxima(landscape: np.ndarray, foreground: np.ndarray, spacing: float) -> np.ndarray:
     """Local maxima within the foreground as regions 1..S, (H, W) int32; a plateau is one region."""
-    side = 2 * max(1, round(spacing)) + 1
-    maxima = landscape >= cv2.dilate(landscape, np.ones((side, side), np.uint8))
+    maxima = landscape >= cv2.dilate(landscape, window(spacing))
     maxima &= foreground
     return cv2.connectedComponents(maxima.view(np.uint8), connectivity=4)[1]
+
+
+def window(spacing: float) -> np.ndarray:
+    """The square of ``spacing`` pixels to either side in which there is one seed, as a structuring element."""
+    side = 2 * max(1, round(spacing)) + 1
+    return np.ones((side, side), np.uint8)
 
 
 def join_shallow(basins: Basins, areas: np.ndarray, neck: float, minimum_area: float) -> np.ndarray:

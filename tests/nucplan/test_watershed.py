@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucplan.watershed import Basins, _passes, distance_landscape, find_basins, join_shallow
+from nucplan.watershed import Basins, _passes, distance_map, find_basins, join_shallow, label_maxima
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**32 - 1))
@@ -50,10 +50,25 @@ def test_a_small_basin_joins_its_neighbour_over_the_higher_pass():
 @settings(max_examples=30, deadline=None)
 def test_basins_cover_the_foreground_and_nothing_else(seed):
     foreground = np.random.default_rng(seed).random((30, 40)) < 0.6
-    assert np.array_equal(find_basins(foreground, 0.8, 2).labels > 0, foreground)
+    landscape = distance_map(foreground)
+    basins = find_basins(foreground, landscape, label_maxima(landscape, foreground, 2))
+    assert np.array_equal(basins.labels > 0, foreground)
+
+
+def test_every_seed_is_a_basin_of_its_own_and_a_component_without_a_seed_is_one():
+    foreground = np.zeros((5, 12), bool)
+    foreground[1:4, 1:7] = foreground[1:4, 9:11] = True
+    seeds = np.zeros((5, 12), np.int32)
+    seeds[2, 1:3], seeds[2, 5:7] = 3, 5
+    landscape = np.tile(np.abs(np.arange(12, dtype=np.float32) - 4), (5, 1))
+    basins = find_basins(foreground, landscape, seeds)
+    assert [len(np.unique(basins.labels[2, part])) for part in (np.s_[1:4], np.s_[5:7], np.s_[9:11])] == [1, 1, 1]
+    assert len(np.unique(basins.labels[foreground])) == 3
+    # The peak of a seed of several pixels is its highest one.
+    assert basins.peaks[basins.labels[2, [1, 6]]].tolist() == [3, 2]
 
 
 def test_the_border_of_the_image_is_not_background():
     foreground = np.zeros((20, 20), bool)
     foreground[:6, 5:15] = True
-    assert distance_landscape(foreground, 0)[:, 9].argmax() == 0
+    assert distance_map(foreground)[:, 9].argmax() == 0
