@@ -67,6 +67,10 @@ class Dataset:
     def fingerprint(self) -> Path:
         return self.preprocessed / "nucplan_fingerprint.json"
 
+    @property
+    def fingerprint_figure(self) -> Path:
+        return self.preprocessed / "fingerprint.png"
+
     def plans(self, plans_name: str = PLANS_NAME) -> Path:
         return self.preprocessed / f"{plans_name}.json"
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.raw import RawDataset, RawInfo
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 from nucplan.progress import Progress, silent
-from planners import measurements
+from planners import outlines, pooling
+from planners.image_statistics import ImageStatistics, measure_image
+from planners.intensities import IntensityPool
+from planners.look_ahead import in_order
 
-PERCENTS = (5, 25, 50, 75, 95)
 SAMPLED_VALUES = 4_000_000  # intensities kept for percentiles, over all images and channels
 
 
@@ -31,13 +33,23 @@ class Fingerprint:
     pixels, nuclei, border_cut : totals over all images; border-cut nuclei are in ``nuclei``, not in the diameters
     mpp : microns per pixel, or None
     diameter_px, diameter_um : quantile "5" to "95" of the equivalent diameter; um is None without ``mpp``
+    gap_px : quantile "5" to "95" of the background between a nucleus and its nearest neighbour, 0 where they touch;
+        None where no nucleus has a neighbour
+    touching_share : share of nuclei whose gap is at most 0.06 median diameters (see `planners.neighbours`); None where
+        no nucleus has a neighbour
+    contact_length_share : share of the length of nuclear outlines that is shared with another nucleus
+    band_share : entry h - 1 is the share of pixels, ignored ones left out, in the boundary map of kernel 2 h + 1
     nuclei_per_256x256 : "median" and "p99" over windows of about 256 x 256 px
-    touching_share : share of nuclei with another one within max(1 px, 0.25 um) of background
     class_instances : class name -> nuclei
     class_pixels : class name, background included -> share of the pixels that are not ignored
     image_size : "median", "min" and "max" of (height, width) in px
-    intensity : channel number -> {"all": ..., "nuclei": ...}, with the keys of nnU-Net's fingerprint
-    cases : case -> the same, of one image
+    intensity : channel number -> {"all": ..., "nuclei": ...}, with the keys of nnU-Net's fingerprint; "all" also has
+        "zero_fraction" and, of the positive values, "q99_positive" and "q999_positive"
+    faults : "pieces" (nuclei in several pieces), "specks" (under 2 % of the disc of the median diameter, and whole)
+        and "border_cut" as counts; "empty_images"; "near_duplicates" (pairs of cases that look the same, of different
+        groups, at most 50); "examples" (fault -> up to five nuclei)
+    histograms : "diameter_px", "gap_px" (where there are gaps) and "nuclei_per_256x256", each {"edges", "counts"}
+    cases : case -> the same, of one image; a share of touching nuclei there is by the median diameter of the image
     """
 
     raw_signature: str
@@ -47,108 +59,130 @@ class Fingerprint:
     mpp: float | None
     diameter_px: dict[str, float]
     diameter_um: dict[str, float] | None
+    gap_px: dict[str, float] | None
+    touching_share: float | None
+    contact_length_share: float
+    band_share: list[float]
     nuclei_per_256x256: dict[str, float]
-    touching_share: float
     class_instances: dict[str, int]
     class_pixels: dict[str, float]
     image_size: dict[str, list[int]]
     intensity: dict[str, dict[str, dict[str, float]]]
+    faults: dict[str, Any]
+    histograms: dict[str, dict[str, list[float]]]
     cases: dict[str, dict[str, Any]]
 
     def diameter(self, percent: int) -> float:
         """A quantile (5, 25, 50, 75 or 95 %) of the equivalent diameter in pixels of the raw image."""
         return self.diameter_px[str(percent)]
 
-
-class _Pool:
-    """What is gathered over the images: counts of integers and running sums, never pixels."""
-
-    def __init__(self, channels: int, samples_per_image: int) -> None:
-        self.areas: Counter[float] = Counter()
-        self.cut_areas: Counter[float] = Counter()
-        self.densities: Counter[float] = Counter()
-        self.touching = 0
-        self.everywhere = measurements.IntensityStatistics(channels, samples_per_image)
-        self.in_nuclei = measurements.IntensityStatistics(channels, samples_per_image)
-        self.cases: dict[str, dict[str, Any]] = {}
-
-    def add(self, case: str, image: np.ndarray, labels: np.ndarray, class_map: np.ndarray, raw: RawDataset) -> None:
-        labels = measurements.compact(labels)
-        areas, cut = measurements.areas(labels), measurements.cut_by_border(labels)
-        near = measurements.touching(labels, _touching_gap(raw.info.mpp))
-        densities = measurements.window_densities(labels)
-        self.areas += measurements.count(areas[~cut])
-        self.cut_areas += measurements.count(areas[cut])
-        self.densities += measurements.count(densities.round(1))
-        self.touching += int(near.sum())
-        self._add_intensities(image, labels)
-        self.cases[case] = {
-            "size": list(labels.shape),
-            "size_nonzero": _nonzero_size(image),
-            "nuclei": len(areas),
-            "border_cut": int(cut.sum()),
-            "diameter_px": _diameters(measurements.count(areas[~cut])) if not cut.all() else None,
-            "nuclei_per_256x256": float(np.median(densities)),
-            "touching_share": float(near.mean()) if near.size else None,
-            "class_instances": _per_class(measurements.instance_classes(labels, class_map), raw, first=1),
-            "class_pixels": _per_class(class_map, raw, first=0),
-        }
-
-    def _add_intensities(self, image: np.ndarray, labels: np.ndarray) -> None:
-        random = np.random.default_rng(len(self.cases))
-        pixels = image.reshape(labels.size, -1)
-        self.everywhere.add(pixels, random)
-        self.in_nuclei.add(pixels[labels.ravel() > 0], random)
+    def band(self, half_width_px: float) -> float:
+        """Share of the pixels that are at most so far from an outline, between and beyond the measured half-widths."""
+        shares = [0.0, *self.band_share]
+        beyond = max(0.0, half_width_px - outlines.WIDEST_BAND) * (shares[-1] - shares[-2])
+        return min(1.0, float(np.interp(half_width_px, range(len(shares)), shares)) + beyond)
 
 
 def measure(raw: RawDataset, progress: Progress = silent) -> Fingerprint:
-    """Measure the training part; memory holds one image at a time.
+    """Measure the training part; memory holds a few images at a time.
 
     Raises
     ------
     NucplanError
         If there is no training image, or no nucleus in any of them.
     """
-    cases, channels = raw.cases(), raw.info.channel_names
+    return pool(measure_images(raw, progress), raw)
+
+
+def measure_images(raw: RawDataset, progress: Progress = silent) -> Iterator[tuple[str, ImageStatistics]]:
+    """Cases of the training part with their measurements, in order; files are read ahead by threads.
+
+    Raises
+    ------
+    NucplanError
+        If there is no training image.
+    """
+    cases, info = raw.cases(), raw.info
     if not cases:
         raise NucplanError(f"{raw.dataset.part('images')} holds no image; put the training images there.")
-    pool = _Pool(len(channels), max(1, SAMPLED_VALUES // (len(cases) * len(channels))))
-    for case in progress(cases, "Fingerprint"):
-        pool.add(case, raw.image(case), raw.instances(case), raw.classes_map(case), raw)
-    if not pool.areas and not pool.cut_areas:
+    samples = max(1, SAMPLED_VALUES // (len(cases) * len(info.channel_names)))
+
+    def measure_case(number: int) -> ImageStatistics:
+        case = cases[number]
+        maps = raw.image(case), raw.instances(case), raw.classes_map(case)
+        return measure_image(*maps, len(info.class_names), info.ignore_label, samples, seed=number)
+
+    return zip(progress(cases, "Fingerprint"), in_order(measure_case, range(len(cases))), strict=True)
+
+
+def pool(images: Iterable[tuple[str, ImageStatistics]], raw: RawDataset) -> Fingerprint:
+    """The fingerprint of these cases of a dataset: of all, or of some that were drawn.
+
+    Raises
+    ------
+    NucplanError
+        If no image has a nucleus.
+    """
+    info = raw.info
+    channels = len(info.channel_names)
+    nuclei, faults, cases = pooling.NucleusPool(), pooling.FaultPool(), {}
+    everywhere, in_nuclei = IntensityPool(channels), IntensityPool(channels)
+    for case, image in images:
+        nuclei.add(image)
+        faults.add(case, image)
+        everywhere.add(image.everywhere)
+        in_nuclei.add(image.in_nuclei)
+        cases[case] = _record(image, info)
+    if not nuclei.nuclei:
         raise NucplanError(f"{raw.dataset.part('instances')} holds no nucleus in any image; nothing can be planned.")
-    return _summarise(pool, raw)
-
-
-def _summarise(pool: _Pool, raw: RawDataset) -> Fingerprint:
-    records = pool.cases.values()
-    nuclei = sum(record["nuclei"] for record in records)
-    diameters = _diameters(pool.areas or pool.cut_areas)
-    mpp = raw.info.mpp
-    sizes = np.array([record["size"] for record in records])
-    class_pixels = _add_up(record["class_pixels"] for record in records)
-    density = measurements.quantiles(pool.densities, (50, 99))
-    everywhere, in_nuclei = pool.everywhere.summary(), pool.in_nuclei.summary()
+    diameters, mpp = nuclei.diameters(), info.mpp
+    class_pixels = _add_up(record["class_pixels"] for record in cases.values())
+    sizes = np.array([record["size"] for record in cases.values()])
     return Fingerprint(
         raw_signature=raw_signature(raw),
         pixels=int(sizes.prod(axis=1).sum()),
-        nuclei=nuclei,
-        border_cut=sum(record["border_cut"] for record in records),
+        nuclei=nuclei.nuclei,
+        border_cut=sum(record["border_cut"] for record in cases.values()),
         mpp=mpp,
         diameter_px=diameters,
         diameter_um={percent: value * mpp for percent, value in diameters.items()} if mpp else None,
-        nuclei_per_256x256=dict(zip(("median", "p99"), density, strict=True)),
-        touching_share=pool.touching / nuclei,
-        class_instances=dict(_add_up(record["class_instances"] for record in records)),
+        gap_px=nuclei.gap_quantiles(),
+        touching_share=nuclei.touching_share(),
+        contact_length_share=nuclei.contact_length_share(),
+        band_share=nuclei.band_share(),
+        nuclei_per_256x256=nuclei.density(),
+        class_instances=dict(_add_up(record["class_instances"] for record in cases.values())),
         class_pixels={name: n / max(1, class_pixels.total()) for name, n in class_pixels.items()},
         image_size={
             "median": np.median(sizes, axis=0).astype(int).tolist(),
             "min": sizes.min(axis=0).tolist(),
             "max": sizes.max(axis=0).tolist(),
         },
-        intensity={str(c): {"all": everywhere[c], "nuclei": in_nuclei[c]} for c in range(len(everywhere))},
-        cases=pool.cases,
+        intensity=pooling.pool_intensities(everywhere, in_nuclei),
+        faults=faults.summary(nuclei.areas, info.groups),
+        histograms=nuclei.histograms(),
+        cases=cases,
     )
+
+
+def _record(image: ImageStatistics, info: RawInfo) -> dict[str, Any]:
+    nuclei = pooling.NucleusPool()
+    nuclei.add(image)
+    gaps = image.gaps[np.isfinite(image.gaps)]
+    return {
+        "size": list(image.size),
+        "size_nonzero": list(image.size_nonzero),
+        "nuclei": len(image.areas),
+        "border_cut": int(image.cut.sum()),
+        "pieces": int(image.in_pieces.sum()),
+        "diameter_px": pooling.diameter_quantiles(nuclei.areas) if nuclei.areas else None,
+        "gap_px": float(np.median(gaps)) if gaps.size else None,
+        "nuclei_per_256x256": float(np.median(image.densities)),
+        "touching_share": nuclei.touching_share(),
+        "contact_length_share": nuclei.contact_length_share(),
+        "class_instances": pooling.by_name(info.class_names, image.class_instances),
+        "class_pixels": pooling.by_name(("background", *info.class_names), image.class_pixels),
+    }
 
 
 def load_or_measure(raw: RawDataset, progress: Progress = silent) -> Fingerprint:
@@ -190,33 +224,8 @@ def raw_signature(raw: RawDataset) -> str:
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()
 
 
-def _touching_gap(mpp: float | None) -> float:
-    return max(1.0, 0.25 / mpp) if mpp else 1.0
-
-
-def _diameters(areas: Counter[float]) -> dict[str, float]:
-    values = measurements.equivalent_diameter(measurements.quantiles(areas, PERCENTS))
-    return {str(percent): float(value) for percent, value in zip(PERCENTS, values, strict=True)}
-
-
-def _per_class(classes: np.ndarray, raw: RawDataset, first: int) -> dict[str, int]:
-    # The ignore label is the highest one, so it lies behind the named classes and falls away.
-    names = ("background", *raw.info.class_names)[first:]
-    counts = np.bincount(classes.ravel(), minlength=first + len(names))[first:]
-    return {name: int(n) for name, n in zip(names, counts, strict=False)}
-
-
 def _add_up(counts: Iterable[dict[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
     return total
-
-
-def _nonzero_size(image: np.ndarray) -> list[int]:
-    # What nnU-Net's crop to the nonzero box leaves: rows and columns from the first to the last that is not black.
-    occupied = image.reshape(*image.shape[:2], -1).any(axis=-1)
-    if not occupied.any():
-        return list(occupied.shape)
-    lines = [np.flatnonzero(occupied.any(axis=axis)) for axis in (1, 0)]
-    return [int(line[-1] - line[0]) + 1 for line in lines]

@@ -1,4 +1,4 @@
-"""What is measured on one image, as functions on arrays; ``fingerprint`` pools it over the dataset."""
+"""Sizes, places and classes of the nuclei of one label map, and exact quantiles of what was counted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,19 @@ def compact(labels: np.ndarray) -> np.ndarray:
     -------
     (H, W) int32
     """
+    return np.cumsum(_present(labels), dtype=np.int32)[labels]
+
+
+def instance_ids(labels: np.ndarray) -> np.ndarray:
+    """(N,) int64: the ids in a label map (H, W), rising; entry n - 1 is what `compact` makes n of."""
+    return np.flatnonzero(_present(labels))
+
+
+def _present(labels: np.ndarray) -> np.ndarray:
     present = np.zeros(int(labels.max(initial=0)) + 1, dtype=bool)
     present[labels] = True
     present[0] = False
-    return np.cumsum(present, dtype=np.int32)[labels]
+    return present
 
 
 def areas(labels: np.ndarray) -> np.ndarray:
@@ -39,39 +48,6 @@ def cut_by_border(labels: np.ndarray) -> np.ndarray:
     for edge in (labels[:1], labels[-1:], labels[:, :1], labels[:, -1:]):
         cut[edge] = True
     return cut[1:]
-
-
-def touching(labels: np.ndarray, gap: float) -> np.ndarray:
-    """Which instances have another one within ``gap`` pixels of background.
-
-    Two pixels at a centre distance of d leave a gap of d - 1, so every pixel is compared with those at most
-    ``1 + gap`` away; half of these offsets cover all pairs.
-
-    Returns
-    -------
-    (N,) bool
-    """
-    near = np.zeros(int(labels.max(initial=0)) + 1, dtype=bool)
-    for rows, columns in _half_disc(1 + gap):
-        one, other = _shifted(labels, rows, columns)
-        meet = (one != other) & (one > 0) & (other > 0)
-        near[one[meet]] = True
-        near[other[meet]] = True
-    return near[1:]
-
-
-def _half_disc(radius: float) -> list[tuple[int, int]]:
-    reach = range(-int(radius), int(radius) + 1)
-    return [(r, c) for r in reach for c in reach if (r, c) > (0, 0) and r * r + c * c <= radius * radius]
-
-
-def _shifted(labels: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    # rows >= 0; the two views hold the pixel pairs (p, p + (rows, columns)) that lie inside the image.
-    height, width = labels.shape
-    left, right = max(0, -columns), max(0, columns)
-    one = labels[: max(0, height - rows), left : max(left, width - right)]
-    other = labels[rows:, right : max(right, width - left)]
-    return one, other
 
 
 def window_densities(labels: np.ndarray) -> np.ndarray:
@@ -111,45 +87,16 @@ def quantiles(counts: Mapping[float, int], percents: Iterable[float]) -> list[fl
     return np.quantile(values, levels, weights=weights, method="inverted_cdf").tolist()
 
 
-class IntensityStatistics:
-    """Running statistics of C channels: exact moments and extremes, percentiles from a bounded sample.
-
-    As in nnU-Net, every image gives the same number of sampled pixels, drawn with replacement.
-    """
-
-    def __init__(self, channels: int, samples_per_image: int) -> None:
-        self._samples_per_image = samples_per_image
-        self._samples: list[np.ndarray] = []
-        self._pixels = 0
-        self._sum, self._squares = np.zeros(channels), np.zeros(channels)
-        self._minimum, self._maximum = np.full(channels, np.inf), np.full(channels, -np.inf)
-
-    def add(self, pixels: np.ndarray, random: np.random.Generator) -> None:
-        """Take in the pixels ``(N, C)`` of one image; N may be 0."""
-        if len(pixels) == 0:
-            return
-        self._samples.append(pixels[random.integers(len(pixels), size=self._samples_per_image)].astype(np.float32))
-        self._pixels += len(pixels)
-        channels = np.ascontiguousarray(pixels.T)  # sums along the last axis are several times faster
-        self._sum += channels.sum(axis=1, dtype=np.float64)
-        self._squares += np.einsum("cn,cn->c", channels, channels, dtype=np.float64)
-        self._minimum = np.minimum(self._minimum, channels.min(axis=1))
-        self._maximum = np.maximum(self._maximum, channels.max(axis=1))
-
-    def summary(self) -> list[dict[str, float]]:
-        """Per channel the keys of nnU-Net's fingerprint: mean, median, std, min, max, percentile_00_5 and _99_5."""
-        samples = np.concatenate(self._samples)
-        low, median, high = np.percentile(samples, (0.5, 50, 99.5), axis=0)
-        mean = self._sum / self._pixels
-        std = np.sqrt(np.maximum(0, self._squares / self._pixels - mean**2))
-        columns = {
-            "mean": mean, "median": median, "std": std, "min": self._minimum, "max": self._maximum,
-            "percentile_00_5": low, "percentile_99_5": high,
-        }  # fmt: skip
-        return [{name: float(column[c]) for name, column in columns.items()} for c in range(len(mean))]
-
-
 def count(values: np.ndarray) -> Counter[float]:
     """How often each value occurs."""
     distinct, times = np.unique(values, return_counts=True)
     return Counter(dict(zip(distinct.tolist(), times.tolist(), strict=True)))
+
+
+def nonzero_size(image: np.ndarray) -> tuple[int, int]:
+    """Height and width of what nnU-Net's crop leaves: from the first to the last row and column that is not black."""
+    occupied = image.reshape(*image.shape[:2], -1).any(axis=-1)
+    if not occupied.any():
+        return occupied.shape
+    rows, columns = (np.flatnonzero(occupied.any(axis=axis)) for axis in (1, 0))
+    return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import math
-import os
 from pathlib import Path
 from time import time
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from nucplan import augmentation
 from nucplan.checkpoints import FINAL, LATEST, load_checkpoint, save_checkpoint
+from nucplan.devices import usable_cores
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path
 from nucplan.loading import PatchDataset, PatchIndex, batches
@@ -57,7 +57,7 @@ class NucleusTrainer(nnUNetTrainer):
         self.initial_lr, self.weight_decay = CosineRestarts.peak, 1e-2
         self.num_val_iterations_per_epoch = VALIDATION_BATCHES
         self.inference_allowed_mirroring_axes = (0, 1)
-        self.workers = min(8, _usable_cores() // 2)
+        self.workers = min(8, usable_cores() // 2)
         self.history: list[dict[str, float]] = []
         self.lock: FoldLock | None = None
         self._iteration = 0
@@ -366,10 +366,6 @@ class NucleusTrainer(nnUNetTrainer):
         _, cases = self.do_split()
         summary = validate_fold(predictor, dataset, cases, Path(self.output_folder) / "validation")
         self.print_to_log_file(f"Validation of fold {self.fold}:", summary["nuclei"]["summary"])
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _random_state() -> dict[str, Any]:

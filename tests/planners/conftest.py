@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -100,15 +100,29 @@ def fingerprint_of() -> Callable[..., Fingerprint]:
         d95: float = 30,
         pixels: int = 20 * 256 * 256,
         counts: Mapping[str, int] | None = None,
+        d5: float | None = None,
+        touching_share: float | None = 0.4,
+        band_share: Sequence[float] = (0.06, 0.12, 0.17, 0.21, 0.25, 0.28, 0.31, 0.33),
+        mpp: float | None = None,
+        density_p99: float = 60.0,
+        side: int = 256,
     ) -> Fingerprint:
-        intensity = dict.fromkeys(("mean", "median", "std", "min", "max", "percentile_00_5", "percentile_99_5"), 1.0)
+        nuclear = dict.fromkeys(("mean", "median", "std", "min", "max", "percentile_00_5", "percentile_99_5"), 1.0)
+        everywhere = nuclear | {"zero_fraction": 0.0, "q99_positive": 1.0, "q999_positive": 1.0}
         counts = dict(counts or {"nucleus": 100})
+        diameters = {"5": d25 / 2 if d5 is None else d5, "25": d25, "50": d50, "75": (d50 + d95) / 2, "95": d95}
+        bars = {"edges": [0.0, 10.0, 20.0, 30.0], "counts": [1, 2, 1]}
+        no_faults = {"pieces": 0, "specks": 0, "border_cut": 0, "empty_images": [], "near_duplicates": []}
         return Fingerprint(
-            raw_signature="", pixels=pixels, nuclei=sum(counts.values()), border_cut=0, mpp=None,
-            diameter_px={"5": d25 / 2, "25": d25, "50": d50, "75": (d50 + d95) / 2, "95": d95}, diameter_um=None,
-            nuclei_per_256x256={"median": 20.0, "p99": 60.0}, touching_share=0.4, class_instances=counts,
-            class_pixels={"background": 0.8}, image_size={"median": [256, 256], "min": [256, 256], "max": [256, 256]},
-            intensity={"0": {"all": intensity, "nuclei": intensity}},
+            raw_signature="", pixels=pixels, nuclei=sum(counts.values()), border_cut=0, mpp=mpp,
+            diameter_px=diameters, diameter_um={name: mpp * d for name, d in diameters.items()} if mpp else None,
+            gap_px={"5": 0.0, "25": 0.0, "50": 2.0, "75": 6.0, "95": 20.0}, touching_share=touching_share,
+            contact_length_share=0.05, band_share=list(band_share),
+            nuclei_per_256x256={"median": 20.0, "p99": density_p99}, class_instances=counts,
+            class_pixels={"background": 0.8}, image_size=dict.fromkeys(("median", "min", "max"), [side, side]),
+            intensity={"0": {"all": everywhere, "nuclei": nuclear}},
+            faults=no_faults | {"examples": {"pieces": [], "specks": [], "border_cut": []}},
+            histograms=dict.fromkeys(("diameter_px", "gap_px", "nuclei_per_256x256"), bars),
             cases={"a": {"size": [256, 256], "size_nonzero": [256, 256]}},
         )  # fmt: skip
 

@@ -9,22 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from planners import measurements
+from planners.intensities import IntensityPool, measure_intensities
 
 label_maps = arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 4))
-
-
-def touching_by_brute_force(labels: np.ndarray, gap: float) -> np.ndarray:
-    pixels = np.argwhere(labels > 0)
-    ids = labels[labels > 0]
-    distance = np.sqrt(((pixels[:, None] - pixels[None]) ** 2).sum(-1))
-    meets = (distance <= 1 + gap) & (ids[:, None] != ids[None])
-    return np.isin(np.arange(1, labels.max(initial=0) + 1), ids[meets.any(axis=1)])
-
-
-@settings(max_examples=60, deadline=None)
-@given(label_maps, st.sampled_from([0.0, 1.0, 1.5, 2.0, 4.0]))
-def test_touching_finds_every_pair_within_the_gap(labels: np.ndarray, gap: float) -> None:
-    np.testing.assert_array_equal(measurements.touching(labels, gap), touching_by_brute_force(labels, gap))
 
 
 @settings(max_examples=40, deadline=None)
@@ -34,6 +21,13 @@ def test_compact_numbers_without_gaps_and_keeps_the_partition(labels: np.ndarray
     assert set(np.unique(made)) - {0} == set(range(1, made.max(initial=0) + 1))
     np.testing.assert_array_equal(made == 0, labels == 0)
     assert len(set(zip(labels.ravel(), made.ravel(), strict=True))) == len(np.unique(labels))
+
+
+@settings(max_examples=40, deadline=None)
+@given(label_maps, st.integers(2, 1000))
+def test_ids_undo_compact(labels: np.ndarray, factor: int) -> None:
+    ids = np.append(0, measurements.instance_ids(labels * factor))
+    np.testing.assert_array_equal(ids[measurements.compact(labels * factor)], labels * factor)
 
 
 @settings(max_examples=40, deadline=None)
@@ -49,15 +43,38 @@ def test_window_densities_average_to_the_overall_density() -> None:
     assert measurements.window_densities(labels).mean() == pytest.approx(40 * 256**2 / (500 * 700))
 
 
-def test_intensity_statistics_of_parts_equal_those_of_the_whole() -> None:
+@pytest.mark.parametrize(("rows", "columns"), [(slice(2, 7), slice(0, 3)), (slice(9, 10), slice(4, 12))])
+def test_the_nonzero_size_is_that_of_the_box_of_all_that_is_not_black(rows: slice, columns: slice) -> None:
+    image = np.zeros((10, 12, 3), np.uint8)
+    image[rows.start, columns.start, 1] = image[rows.stop - 1, columns.stop - 1, 2] = 1
+    assert measurements.nonzero_size(image) == (rows.stop - rows.start, columns.stop - columns.start)
+
+
+def test_the_nonzero_size_of_a_black_image_is_all_of_it() -> None:
+    assert measurements.nonzero_size(np.zeros((10, 12), np.uint8)) == (10, 12)
+
+
+def test_pooled_intensities_are_those_of_all_pixels_together() -> None:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 60000, (3000, 2)).astype(np.uint16)
-    statistics = measurements.IntensityStatistics(2, samples_per_image=5000)
-    for part in np.array_split(pixels, 3):
-        statistics.add(part, random)
-    for channel, found in enumerate(statistics.summary()):
+    pool = IntensityPool(channels=2)
+    for part in [*np.array_split(pixels, 3), pixels[:0]]:
+        pool.add(measure_intensities(part, 5000, random))
+    for channel, found in enumerate(pool.summary()):
         column = pixels[:, channel].astype(float)
         assert found["mean"] == pytest.approx(column.mean())
         assert found["std"] == pytest.approx(column.std())
         assert (found["min"], found["max"]) == (column.min(), column.max())
         assert found["percentile_99_5"] == pytest.approx(np.percentile(column, 99.5), rel=0.02)
+
+
+def test_quantiles_of_positive_values_leave_out_the_empty_pixels_of_a_marker() -> None:
+    random = np.random.default_rng(0)
+    marker = np.where(random.random(20000) < 0.9, 0, random.integers(1, 1001, 20000))
+    pool = IntensityPool(channels=2)
+    pool.add(measure_intensities(np.stack([marker, 0 * marker], axis=1).astype(np.uint16), 200_000, random))
+    found, empty = pool.positive_summary()
+    assert found["zero_fraction"] == np.mean(marker == 0)
+    assert found["q99_positive"] == pytest.approx(np.percentile(marker[marker > 0], 99), rel=0.02)
+    assert found["q999_positive"] == pytest.approx(np.percentile(marker[marker > 0], 99.9), rel=0.02)
+    assert empty == {"zero_fraction": 1.0, "q99_positive": 0.0, "q999_positive": 0.0}
