@@ -9,7 +9,6 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform, Im
 from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
 from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
 from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
-from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.rot90 import Rot90Transform
@@ -40,6 +39,20 @@ class ChannelDropout(ImageOnlyTransform):
         return img * kept[:, None, None]
 
 
+class RelativeNoise(ImageOnlyTransform):
+    """Adds Gaussian noise whose variance is up to ``share`` of the patch's own: the same for any normalisation."""
+
+    def __init__(self, share: float = 0.05) -> None:
+        super().__init__()
+        self.share = share
+
+    def get_parameters(self, **data_dict: Tensor) -> dict[str, Tensor]:
+        return {"share": self.share * torch.rand(()), "noise": torch.randn(data_dict["image"].shape)}
+
+    def _apply_to_image(self, img: Tensor, share: Tensor, noise: Tensor) -> Tensor:
+        return img + noise * (share * img.var()).sqrt()
+
+
 def margin(patch_size: int) -> int:
     """Pixels that a patch needs on every side so that rotation and zoom draw on real image."""
     return math.ceil(patch_size * (math.sqrt(2) * max(SCALING[1], 1 / SCALING[0]) - 1) / 2)
@@ -68,7 +81,7 @@ def training_transforms(patch_size: int, channels: int) -> BasicTransform:
         RandomTransform(Rot90Transform(1, allowed_axes={0, 1}), apply_probability=0.75),
         MirrorTransform(allowed_axes=(0, 1)),
         RandomTransform(GaussianBlurTransform((0.5, 1.0), synchronize_channels=True), apply_probability=0.15),
-        RandomTransform(GaussianNoiseTransform((0, 0.05)), apply_probability=0.15),
+        RandomTransform(RelativeNoise(), apply_probability=0.15),
         RandomTransform(MultiplicativeBrightnessTransform(BGContrast((0.75, 1.25)), False, 1.0), apply_probability=0.3),
         RandomTransform(ContrastTransform(BGContrast((0.75, 1.25)), True, False, 1.0), apply_probability=0.3),
         RandomTransform(GammaTransform(BGContrast((0.7, 1.5)), 0, False, 1.0, 1), apply_probability=0.2),

@@ -157,6 +157,17 @@ def test_seeded_puts_the_generators_and_threads_back():
     assert torch.get_num_threads() == threads
 
 
+def test_noise_is_relative_to_the_contrast_of_the_patch() -> None:
+    noise = augmentation.RelativeNoise()
+    image = torch.linspace(0, 1, 3 * 64 * 64).reshape(3, 64, 64)
+    torch.manual_seed(0)
+    small = noise(image=image)["image"] - image
+    torch.manual_seed(0)
+    large = noise(image=100 * image)["image"] - 100 * image
+    assert 0 < small.var() < 0.05 * image.var() * 1.1
+    assert torch.allclose(large, 100 * small, rtol=1e-3, atol=1e-3)
+
+
 def test_channel_dropout_keeps_at_least_one_channel():
     dropout = augmentation.ChannelDropout(p=1.0)
     for _ in range(5):
