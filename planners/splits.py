@@ -1,55 +1,59 @@
-"""Five folds in nnU-Net's ``splits_final.json``: groups stay whole, folds are alike in size and classes."""
+"""Five folds in nnU-Net's ``splits_final.json``: groups stay whole, folds are alike in size, classes and nuclei."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nucplan.errors import NucplanError
-from nucplan.files import read_json, write_json
+from nucplan.files import write_json
 from nucplan.layout import FOLDS
+from planners.balance import balanced_parts
+from planners.split_checks import Fold, Members, read_folds
 
-Fold = dict[str, list[str]]
+# Block of counts ("nuclei", "class_nuclei", ...) -> one number per nuclear class, size, ...
+Features = Mapping[str, Sequence[float]]
 
 
 class Splits(NamedTuple):
-    """``folds``: five times {"train": cases, "val": cases}; ``note``: what a user should know, or None."""
+    """``folds``: five times {"train": cases, "val": cases}; ``notes``: sentences that a user should read."""
 
     folds: list[Fold]
-    note: str | None
+    notes: list[str]
 
 
 def load_or_make_splits(
-    path: Path, features: Mapping[str, Sequence[float]], groups: Mapping[str, str], seed: int = 0
+    path: Path, features: Mapping[str, Features], groups: Mapping[str, str], seed: int = 0
 ) -> Splits:
-    """Keep the folds in ``path`` where they are of the same cases, else make new ones and write them there.
+    """Keep the folds in ``path`` where there are any, else make new ones and write them there.
+
+    Models are trained on the stored folds, so these are checked (`read_folds`) and never replaced.
 
     Raises
     ------
     NucplanError
-        If the stored folds put a group on both sides, or new ones cannot be made (see `make_splits`).
+        If the stored folds are not of this dataset or would validate wrongly, or there are fewer than two groups.
     """
-    if path.is_file():
-        folds = read_json(path)
-        if len(folds) == len(FOLDS) and all(set(fold["train"]) | set(fold["val"]) == set(features) for fold in folds):
-            _refuse_leak(path, folds, groups)
-            return Splits(folds, None)
-    splits = make_splits(features, groups, seed)
-    write_json(path, splits.folds)
-    return splits
+    if not path.is_file():
+        splits = make_splits(features, groups, seed)
+        write_json(path, splits.folds)
+        return splits
+    members = _members(features, groups)
+    folds = read_folds(path, members)
+    return Splits(folds, _notes(folds, members))
 
 
-def make_splits(features: Mapping[str, Sequence[float]], groups: Mapping[str, str], seed: int = 0) -> Splits:
+def make_splits(features: Mapping[str, Features], groups: Mapping[str, str], seed: int = 0) -> Splits:
     """Split cases into five folds by group.
 
     Parameters
     ----------
     features
-        Case -> counts that are to be spread evenly, for example (1, nuclei, nuclei of class 1, ...).
+        Case -> counts that are to be spread evenly, see `case_features`.
     groups
         Case -> group; a case without one is a group of its own.
     seed
@@ -58,59 +62,55 @@ def make_splits(features: Mapping[str, Sequence[float]], groups: Mapping[str, st
     Returns
     -------
     Splits
-        With two to four groups, each is left out in turn and some folds are equal; the note says so.
+        With two to four groups, each is left out in turn and some folds are equal; a note says which.
 
     Raises
     ------
     NucplanError
         If there are fewer than two groups.
     """
-    members = _members(sorted(features), groups)
+    members = _members(features, groups)
+    number = min(len(FOLDS), len(members))
+    cases = list(members.values())
+    parts = [
+        [case for position in part for case in cases[position]]
+        for part in balanced_parts(cases, features, number, seed)
+    ]
+    folds = [_fold(parts, k % number) for k in FOLDS]
+    return Splits(folds, _notes(folds, members))
+
+
+def case_features(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Features]:
+    """What the folds are stratified by, from the cases of a fingerprint.
+
+    Per case: "nuclei"; "class_nuclei", the nuclei of each class; "class_present", 0 or 1 for each class; and
+    "size_third", which third of the cases it is in by its median diameter (three of 0 or 1; no 1 without a diameter).
+    """
+    medians = [record["diameter_px"]["50"] for record in cases.values() if record["diameter_px"]]
+    thirds = np.quantile(medians, (1 / 3, 2 / 3)) if medians else np.zeros(2)
+    features = {}
+    for case, record in cases.items():
+        third = int(np.searchsorted(thirds, record["diameter_px"]["50"])) if record["diameter_px"] else None
+        counts = list(record["class_instances"].values())
+        features[case] = {
+            "nuclei": [record["nuclei"]],
+            "class_nuclei": counts,
+            "class_present": [int(count > 0) for count in counts],
+            "size_third": [int(k == third) for k in range(3)],
+        }
+    return features
+
+
+def _members(cases: Mapping[str, Any], groups: Mapping[str, str]) -> Members:
+    members: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    for case in sorted(cases):
+        members[case in groups, groups.get(case, case)].append(case)
     if len(members) < 2:
         raise NucplanError(
-            f"All {len(features)} training images are of one group, so none can be held out for validation; "
+            f"All {len(cases)} training image(s) are of one group, so none can be held out for validation; "
             "add images of another patient or slide, or correct 'groups' in dataset.json."
         )
-    number = min(len(FOLDS), len(members))
-    parts = _balanced_parts(members, features, number, seed)
-    folds = [_fold(parts, k % number) for k in FOLDS]
-    note = None
-    if number < len(FOLDS):
-        note = f"The images are of {number} groups only; each is held out in turn, so some of the five folds are equal."
-    return Splits(folds, note)
-
-
-def case_features(cases: Mapping[str, Mapping]) -> dict[str, list[float]]:
-    """Images, nuclei and nuclei per class of each case, from the cases of a fingerprint."""
-    return {case: [1, record["nuclei"], *record["class_instances"].values()] for case, record in cases.items()}
-
-
-def _members(cases: Sequence[str], groups: Mapping[str, str]) -> list[list[str]]:
-    members: dict[tuple[bool, str], list[str]] = defaultdict(list)
-    for case in cases:
-        # The flag keeps a group and an ungrouped case of the same name apart.
-        members[case in groups, groups.get(case, case)].append(case)
-    return list(members.values())
-
-
-def _balanced_parts(
-    members: list[list[str]], features: Mapping[str, Sequence[float]], number: int, seed: int
-) -> list[list[str]]:
-    """Largest group first, each to the part whose load it resembles least.
-
-    Adding x to a load L raises the sum of squared loads by ``2 L.x`` plus a constant, so the smallest ``L.x`` keeps
-    the parts most alike; every x has a positive first entry (images), so no part stays empty.
-    """
-    loads = np.array([np.sum([features[case] for case in group], axis=0, dtype=float) for group in members])
-    loads /= np.maximum(loads.sum(axis=0), 1)
-    tie_break = np.random.default_rng(seed).permutation(len(members))
-    order = np.lexsort((tie_break, -(loads**2).sum(axis=1)))
-    part_loads, parts = np.zeros((number, loads.shape[1])), [[] for _ in range(number)]
-    for group in order:
-        part = int(np.argmin(part_loads @ loads[group]))
-        part_loads[part] += loads[group]
-        parts[part] += members[group]
-    return parts
+    return dict(members)
 
 
 def _fold(parts: list[list[str]], held_out: int) -> Fold:
@@ -118,13 +118,31 @@ def _fold(parts: list[list[str]], held_out: int) -> Fold:
     return {"train": sorted(train), "val": sorted(parts[held_out])}
 
 
-def _refuse_leak(path: Path, folds: Sequence[Fold], groups: Mapping[str, str]) -> None:
+def _notes(folds: Sequence[Fold], members: Members) -> list[str]:
+    equal: dict[frozenset[str], list[int]] = defaultdict(list)
     for k, fold in enumerate(folds):
-        # A case without a group is a group of its own.
-        sides = [{groups.get(case, case) for case in fold[side]} for side in ("train", "val")]
-        shared = sorted(sides[0] & sides[1])
-        if shared:
-            raise NucplanError(
-                f"{path} has the group '{shared[0]}' in training and in validation of fold {k}; "
-                "delete the file to have new folds made."
-            )
+        equal[frozenset(fold["val"])].append(k)
+    notes = []
+    if repeated := [_in_words(which) for which in equal.values() if len(which) > 1]:
+        notes.append(
+            f"The images are of {len(members)} groups only, too few for five different folds: each group is held out "
+            f"in turn, so {', and '.join(f'{folds} are equal' for folds in repeated)}."
+        )
+    total = sum(len(cases) for cases in members.values())
+    for held_out, which in equal.items():
+        if 2 * len(held_out) > total:
+            notes.append(_lopsided(which, held_out, members, total))
+    return notes
+
+
+def _lopsided(which: list[int], held_out: frozenset[str], members: Members, total: int) -> str:
+    (_, name), largest = max(members.items(), key=lambda item: len(held_out.intersection(item[1])))
+    share = "them all" if len(largest) == len(held_out) else f"{len(largest)} of them"
+    because = f", because the group '{name}' has {share}" if 2 * len(largest) > total else ""
+    verb = "is" if len(which) == 1 else "are"
+    return f"{_in_words(which).capitalize()} {verb} validated on {len(held_out)} of {total} images{because}."
+
+
+def _in_words(which: Sequence[int]) -> str:
+    *first, last = map(str, which)
+    return f"folds {', '.join(first)} and {last}" if first else f"fold {last}"
