@@ -67,6 +67,8 @@ class NucleusNet(nn.Module):
     input_mean, input_std
         Per channel, subtracted from and divided into the images: the statistics that a pretrained encoder expects.
         None for images that come normalised.
+    encoder_taps
+        Indices of the four blocks that the decoder reads, ascending; None for a quarter, half, ... of the depth.
     """
 
     def __init__(
@@ -80,11 +82,14 @@ class NucleusNet(nn.Module):
         encoder_layer_scale: bool = False,
         input_mean: Sequence[float] | None = None,
         input_std: Sequence[float] | None = None,
+        encoder_taps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("input_mean", torch.tensor(input_mean or [0.0]).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("input_std", torch.tensor(input_std or [1.0]).view(1, -1, 1, 1), persistent=False)
-        self.encoder = TimmViT(encoder, input_channels, encoder_depth, encoder_frozen, encoder_layer_scale)
+        self.encoder = TimmViT(
+            encoder, input_channels, encoder_depth, encoder_frozen, encoder_layer_scale, encoder_taps
+        )
         strides = [2**i for i in range(len(features_per_stage))]
         features = {s: f for s, f in zip(strides, features_per_stage, strict=True) if s <= self.encoder.stride}
         self.stem = PixelStem(input_channels, features)

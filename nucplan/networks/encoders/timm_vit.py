@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,19 @@ from nucplan.errors import NucplanError
 STRIDES = {8: 8, 14: 16, 16: 16}
 
 
+def default_taps(blocks: int) -> list[int]:
+    """Indices of the blocks at a quarter, half, three quarters and the end of the depth (CellViT, Hörst et al. 2024).
+
+    A ViT of fewer than four blocks repeats some.
+    """
+    return [max(1, round(blocks * k / 4)) - 1 for k in (1, 2, 3, 4)]
+
+
 class TimmViT(nn.Module):
     """A timm ViT tapped at four depths.
 
-    Taps are the raw outputs of blocks ``depth * {1, 2, 3, 4} / 4``, without the final norm and without class or
-    register tokens (CellViT, Hörst et al. 2024). A ViT of patch 14 sees its input resized by 14/16, so that its
-    tokens lie on the grid of stride 16 that the decoder expects.
+    Taps are the raw outputs of blocks, without the final norm and without class or register tokens. A ViT of patch 14
+    sees its input resized by 14/16, so that its tokens lie on the grid of stride 16 that the decoder expects.
 
     Parameters
     ----------
@@ -32,15 +40,24 @@ class TimmViT(nn.Module):
         No gradients and always in evaluation mode.
     layer_scale
         Whether blocks scale their residuals (LayerScale); pretrained weights say so.
+    taps
+        Four block indices, ascending, repeats allowed; None for `default_taps`.
 
     Raises
     ------
     NucplanError
-        If timm has no such ViT, its patch is not 8, 14 or 16, or a frozen one is asked for 2 or more than 3 channels.
+        If timm has no such ViT, its patch is not 8, 14 or 16, a frozen one is asked for 2 or more than 3 channels, or
+        ``taps`` are not four of its blocks in ascending order.
     """
 
     def __init__(
-        self, name: str, in_channels: int, depth: int | None = None, frozen: bool = False, layer_scale: bool = False
+        self,
+        name: str,
+        in_channels: int,
+        depth: int | None = None,
+        frozen: bool = False,
+        layer_scale: bool = False,
+        taps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.repeat_grey = frozen and in_channels == 1
@@ -55,8 +72,7 @@ class TimmViT(nn.Module):
             raise NucplanError(f"The encoder '{name}' has patch {self.patch}; nucplan takes patch 8, 14 or 16.")
         self.stride = STRIDES[self.patch]
         self.channels = self.vit.embed_dim
-        blocks = len(self.vit.blocks)
-        self.taps = [max(1, round(blocks * k / 4)) - 1 for k in (1, 2, 3, 4)]
+        self.taps = _checked_taps(name, len(self.vit.blocks), taps)
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
@@ -72,12 +88,23 @@ class TimmViT(nn.Module):
             size = [side // self.stride * self.patch for side in images.shape[2:]]
             images = functional.interpolate(images, size, mode="bilinear", antialias=True)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            # Shallow ViTs can tap one block twice, and timm returns each block once.
+            # One block can be tapped twice, and timm returns each block once.
             maps = self.vit.forward_intermediates(
                 images, indices=sorted(set(self.taps)), norm=False, output_fmt="NCHW", intermediates_only=True
             )
         by_block = dict(zip(sorted(set(self.taps)), maps, strict=True))
         return [by_block[block] for block in self.taps]
+
+
+def _checked_taps(name: str, blocks: int, taps: Sequence[int] | None) -> list[int]:
+    if taps is None:
+        return default_taps(blocks)
+    if len(taps) != 4 or list(taps) != sorted(taps) or taps[0] < 0 or taps[-1] >= blocks:
+        raise NucplanError(
+            f"The encoder '{name}' cannot be tapped at the blocks {list(taps)}; give four from 0 to {blocks - 1}, "
+            "ascending."
+        )
+    return list(taps)
 
 
 def _create(name: str, in_channels: int, depth: int | None, layer_scale: bool) -> nn.Module:

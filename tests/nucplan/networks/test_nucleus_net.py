@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nucplan.errors import NucplanError
-from nucplan.networks.encoders.timm_vit import TimmViT
+from nucplan.networks.encoders.timm_vit import TimmViT, default_taps
 from nucplan.networks.nucleus_net import NucleusNet
 
 WIDTHS = (4, 8, 8, 8, 8)
@@ -87,11 +87,33 @@ def test_an_encoder_that_cannot_be_used_is_refused_by_name(name, message):
     ("depth", "taps"), [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (6, [1, 2, 3, 5]), (2, [0, 0, 1, 1])]
 )
 def test_taps_are_the_quarters_of_the_depth(depth, taps):
-    encoder = TimmViT("vit_tiny_patch16_224", 3, depth=depth)
-    assert encoder.taps == taps or sorted(encoder.taps) == encoder.taps
-    assert encoder.taps[-1] == depth - 1
-    if depth % 4 == 0:
-        assert encoder.taps == taps
+    assert default_taps(depth) == taps
+    with torch.device("meta"):
+        assert TimmViT("vit_tiny_patch16_224", 3, depth=depth).taps == taps
+
+
+def test_taps_are_the_outputs_of_the_blocks_that_were_named():
+    torch.manual_seed(0)
+    encoder = TimmViT("vit_tiny_patch16_224", 3, depth=5, taps=[0, 3, 3, 4]).eval()
+    seen = {}
+    for index, block in enumerate(encoder.vit.blocks):
+        block.register_forward_hook(lambda _, __, output, index=index: seen.update({index: output}))
+    maps = encoder(torch.randn(1, 3, 32, 64))
+    for block, tapped in zip([0, 3, 3, 4], maps, strict=True):
+        expected = seen[block][:, encoder.vit.num_prefix_tokens :].transpose(1, 2).reshape(1, -1, 2, 4)
+        torch.testing.assert_close(tapped, expected)
+
+
+def test_naming_the_default_taps_changes_nothing():
+    images = torch.randn(1, 3, 32, 32)
+    named, default = network(encoder_depth=6, encoder_taps=default_taps(6)), network(encoder_depth=6)
+    torch.testing.assert_close(named(images), default(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("taps", [[], [0, 1, 2], [0, 1, 2, 3, 3], [0, 2, 1, 3], [-1, 0, 1, 2], [0, 1, 2, 4]])
+def test_taps_that_are_not_four_blocks_in_order_are_refused(taps):
+    with pytest.raises(NucplanError, match="give four from 0 to 3, ascending"), torch.device("meta"):
+        TimmViT("vit_tiny_patch16_224", 3, depth=4, taps=taps)
 
 
 def test_moving_the_image_by_one_stride_moves_the_output_of_the_stem_and_decoder():
