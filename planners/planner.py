@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from nucplan import __version__
-from nucplan.errors import NucplanError
-from nucplan.instances import DecoderPlan
+from nucplan.instances import DECODERS, DecoderPlan
 from nucplan.layout import CONFIGURATION, PLANS_NAME, Dataset
-from planners import rules
+from planners import cost, oracle, rules
+from planners.findings import findings
 from planners.fingerprint import Fingerprint, nnunet_fingerprint
+from planners.oracle import Ceiling
+from planners.overrides import apply_override, check_names
 from planners.rules import Decision, Limits
 
 NETWORK = "nucplan.networks.nucleus_net.NucleusNet"
 DECISIONS = (
-    "scale", "patch_size", "batch_size", "network_width", "encoder", "normalization", "tile_overlap", "decoder",
-    "iterations", "oversampling",
+    "scale", "network_width", "encoder", "normalization", "patch_size", "batch_size", "tile_overlap",
+    "boundary_kernel", "weight_kernel", "boundary_beta", "boundary_scales", "boundary_pos_weight",
+    "boundary_loss_weight", "gate", "decoder", "foreground_decoder", "oracle_ceiling", "iterations", "oversampling",
+    "queries",
 )  # fmt: skip
+COUNTED_PATCH = 128  # px; the size at which a first count tells the patch rule what the device affords
 
 
 def plan_dataset(
-    dataset: Dataset, fingerprint: Fingerprint, limits: Limits, overrides: Mapping[str, Any] | None = None
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    limits: Limits,
+    labels: Sequence[np.ndarray],
+    overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the plans: what nnU-Net's ``PlansManager`` reads, and the section "nucplan" with all decisions.
 
     Parameters
     ----------
+    labels
+        Instance maps (H, W) of the training part, or a sample of them: the oracle's.
     overrides
         Decision name -> value that a user wants; decisions that depend on it follow it.
 
@@ -37,7 +48,7 @@ def plan_dataset(
     NucplanError
         If an override names no decision, or its value has the wrong form.
     """
-    decisions = decide(fingerprint, limits, overrides or {})
+    decisions = decide(fingerprint, limits, labels, overrides or {})
     return {
         "dataset_name": dataset.folder_name,
         "plans_name": PLANS_NAME,
@@ -55,45 +66,110 @@ def plan_dataset(
         "nucplan": {
             "version": __version__,
             "mpp": fingerprint.mpp,
-            "decisions": {name: decision.to_json() for name, decision in decisions.items()},
+            "decisions": {name: decisions[name].to_json() for name in DECISIONS},
+            "warnings": findings(fingerprint, decisions),
         },
     }
 
 
-def decide(fingerprint: Fingerprint, limits: Limits, overrides: Mapping[str, Any]) -> dict[str, Decision]:
-    """Call the rules in order; an overridden decision is what the later ones build on."""
-    unknown = sorted(set(overrides) - set(DECISIONS))
-    if unknown:
-        raise NucplanError(f"The plan has no decision '{unknown[0]}' to override; there are {', '.join(DECISIONS)}.")
-    decisions: dict[str, Decision] = {}
+class _Decisions(dict[str, Decision]):
+    """Decisions by name; one that a user overrides is what the later ones build on."""
 
-    def settle(name: str, decision: Decision) -> Any:
-        decisions[name] = _overridden(name, decision, overrides[name]) if name in overrides else decision
-        return decisions[name].value
+    def __init__(self, overrides: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.overrides = overrides
 
-    upsampling = settle("scale", rules.scale(fingerprint))
-    patch = settle("patch_size", rules.patch_size(fingerprint, limits, upsampling))
-    settle("batch_size", rules.batch_size(fingerprint, limits, upsampling, patch))
-    settle("network_width", rules.network_width(limits))
-    settle("encoder", rules.encoder())
-    settle("normalization", rules.normalization(fingerprint))
-    overlap = settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch))
-    if overlap > patch[0] // 2:
-        raise NucplanError(f"Tiles of {patch[0]} px cannot overlap by {overlap} px; at most half a patch is possible.")
-    settle("decoder", rules.decoder(fingerprint, upsampling))
-    settle("iterations", rules.iterations())
+    def settle(self, name: str, decision: Decision) -> Any:
+        """Take the decision, or the user's in its place; the value that counts comes back."""
+        if name in self.overrides:
+            earlier = {name: settled.value for name, settled in self.items()}
+            decision = apply_override(name, decision, self.overrides[name], earlier)
+        self[name] = decision
+        return decision.value
+
+
+def decide(
+    fingerprint: Fingerprint, limits: Limits, labels: Sequence[np.ndarray], overrides: Mapping[str, Any]
+) -> dict[str, Decision]:
+    """Call the rules in order."""
+    check_names(overrides)
+    decisions = _Decisions(overrides)
+    ceilings = _scale_and_targets(decisions, fingerprint, labels)
+    upsampling, kernel = decisions["scale"].value, decisions["boundary_kernel"].value
+    _decoding(decisions, fingerprint, labels, ceilings)
+    _patches(decisions, fingerprint, limits)
+    patch = decisions["patch_size"].value
+    settle = decisions.settle
+    settle("weight_kernel", rules.weight_kernel(fingerprint, upsampling, kernel))
+    settle("boundary_beta", rules.boundary_beta(fingerprint))
+    settle("boundary_scales", rules.boundary_scales(fingerprint, upsampling))
+    settle("boundary_pos_weight", rules.boundary_pos_weight(fingerprint, upsampling, kernel))
+    settle("boundary_loss_weight", rules.boundary_loss_weight())
+    settle("gate", rules.gate())
+    settle("iterations", rules.iterations(fingerprint, limits, upsampling, patch, decisions["batch_size"].value))
     settle("oversampling", rules.oversampling(fingerprint))
+    settle("queries", rules.queries(fingerprint, upsampling, patch))
     return decisions
 
 
-def explain(plans: Mapping[str, Any]) -> str:
-    """All decisions with their reasons, as a text for people."""
-    paragraphs = []
-    for name, decision in plans["nucplan"]["decisions"].items():
-        mark = "  (set by you)" if decision.get("overridden") else ""
-        reason = textwrap.fill(decision["because"], 100, initial_indent="    ", subsequent_indent="    ")
-        paragraphs.append(f"{name} = {_readable(decision['value'])}{mark}\n{reason}")
-    return "\n".join(paragraphs)
+def _scale_and_targets(
+    decisions: _Decisions, fingerprint: Fingerprint, labels: Sequence[np.ndarray]
+) -> dict[str, Ceiling]:
+    """Scale and boundary kernel, and the round trips with them; images are enlarged where the labels need it."""
+
+    def kernel(upsampling: int) -> Decision:
+        return rules.boundary_kernel(fingerprint, upsampling)
+
+    def ceilings(upsampling: int) -> dict[str, Ceiling]:
+        plans = {name: rules.decoder_plan(fingerprint, upsampling, name) for name in DECODERS}
+        drawn = decisions.overrides.get("boundary_kernel", kernel(upsampling).value)
+        return oracle.ceilings(labels, upsampling, drawn, plans)
+
+    upsampling = decisions.settle("scale", rules.scale(fingerprint))
+    # Checked before the oracle draws with it.
+    decisions.settle("boundary_kernel", kernel(upsampling))
+    found = ceilings(upsampling)
+    if upsampling > 1 or rules.best_ceiling(found) >= rules.FAITHFUL or decisions["scale"].overridden:
+        return found
+    enlarged = ceilings(2)
+    if rules.best_ceiling(enlarged) <= rules.best_ceiling(found):
+        return found
+    by_scale = {1: rules.best_ceiling(found), 2: rules.best_ceiling(enlarged)}
+    decisions.settle("scale", rules.scale_for_labels(fingerprint, by_scale))
+    decisions.settle("boundary_kernel", kernel(2))
+    return enlarged
+
+
+def _decoding(
+    decisions: _Decisions, fingerprint: Fingerprint, labels: Sequence[np.ndarray], ceilings: dict[str, Ceiling]
+) -> None:
+    upsampling, kernel = decisions["scale"].value, decisions["boundary_kernel"].value
+    chosen = decisions.settle("decoder", rules.decoder(fingerprint, upsampling, ceilings))
+    decisions.settle("foreground_decoder", rules.foreground_decoder(fingerprint, upsampling, ceilings))
+    if decisions["decoder"].overridden:
+        plan = DecoderPlan.from_dict(chosen)
+        ceilings = ceilings | oracle.ceilings(labels, upsampling, kernel, {plan.name: plan})
+    others = {
+        "core_border": oracle.core_border_ceiling(labels, upsampling).clean,
+        "fixed_40x": oracle.fixed_40x(labels, chosen["name"]).clean,
+    }
+    decisions.settle("oracle_ceiling", rules.oracle_ceiling(chosen["name"], ceilings, others, len(labels)))
+
+
+def _patches(decisions: _Decisions, fingerprint: Fingerprint, limits: Limits) -> None:
+    """What the network sees per step; costs are counted on the network that the plan describes."""
+    upsampling, settle = decisions["scale"].value, decisions.settle
+    widths = settle("network_width", rules.network_width(limits))
+    architecture = _architecture(settle("encoder", rules.encoder()), widths)["arch_kwargs"]
+    settle("normalization", rules.normalization(fingerprint))
+    channels, classes = len(fingerprint.intensity), len(fingerprint.class_instances)
+
+    def count(side: int) -> cost.StepCost:
+        return cost.count(architecture, channels, classes, side, limits.device)
+
+    patch = settle("patch_size", rules.patch_size(fingerprint, limits, upsampling, count(COUNTED_PATCH)))
+    settle("batch_size", rules.batch_size(fingerprint, limits, upsampling, count(patch[0])))
+    settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch))
 
 
 def _configuration(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) -> dict[str, Any]:
@@ -127,82 +203,7 @@ def _architecture(encoder: Mapping[str, Any], widths: list[int]) -> dict[str, An
         "encoder": encoder["name"],
         "encoder_depth": encoder["depth"],
         "encoder_frozen": encoder["frozen"],
+        "encoder_taps": encoder["taps"],
         "features_per_stage": widths,
     }
     return {"network_class_name": NETWORK, "arch_kwargs": arguments, "_kw_requires_import": []}
-
-
-def _overridden(name: str, decision: Decision, value: Any) -> Decision:
-    if isinstance(decision.value, Mapping) and isinstance(value, Mapping):
-        value = _merged(name, decision.value, value)
-    elif name == "patch_size" and isinstance(value, int):
-        value = [value, value]
-    problem = _problem(name, decision.value, value)
-    if problem:
-        planned = _readable(decision.value)
-        raise NucplanError(f"The override {name}={_readable(value)} {problem}; planned was {planned}.")
-    because = f"You set it; planned was {_readable(decision.value)}: {decision.because}"
-    return replace(decision, value=value, because=because, overridden=True)
-
-
-def _merged(name: str, planned: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(given) - set(planned))
-    if unknown:
-        raise NucplanError(f"The decision '{name}' has no part '{unknown[0]}'; its parts are {', '.join(planned)}.")
-    return {**planned, **given}
-
-
-def _problem(name: str, planned: Any, value: Any) -> str | None:
-    """What is wrong with an override, as the end of a sentence, or None."""
-    kind = (int, float) if isinstance(planned, float) else type(planned)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        return f"is not a {type(planned).__name__}"
-    if isinstance(planned, list) and len(value) != len(planned):
-        return f"has not {len(planned)} entries"
-    if name == "decoder":
-        DecoderPlan.from_dict(value)
-    return CHECKS[name](value) if name in CHECKS else None
-
-
-def _whole(numbers: Iterable[Any]) -> bool:
-    return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers)
-
-
-def _patch_problem(sides: list) -> str | None:
-    if not _whole(sides) or len(set(sides)) > 1 or sides[0] % rules.PATCH_MULTIPLE:
-        return f"is not a square of a multiple of {rules.PATCH_MULTIPLE} pixels"
-    return None
-
-
-def _encoder_problem(encoder: Mapping[str, Any]) -> str | None:
-    import torch
-
-    from nucplan.networks.encoders.timm_vit import TimmViT
-
-    # On this device a network costs neither memory nor time.
-    with torch.device("meta"):
-        TimmViT(encoder["name"], 3, encoder["depth"])
-    return None
-
-
-CHECKS: dict[str, Callable[[Any], str | None]] = {
-    "scale": lambda value: None if value in (1, 2) else "is neither 1 nor 2",
-    "patch_size": _patch_problem,
-    "batch_size": lambda value: None if value > 0 else "is below 1",
-    "network_width": lambda value: None if _whole(value) else "are not whole numbers above 0",
-    "encoder": _encoder_problem,
-    "normalization": lambda value: (
-        None if set(value) <= set(rules.NORMALIZATIONS) else f"is not of {', '.join(rules.NORMALIZATIONS)}"
-    ),
-    "tile_overlap": lambda value: None if value > 0 else "is below 1",
-    "iterations": lambda value: None if _whole(value.values()) else "are not whole numbers above 0",
-    "oversampling": lambda value: None if 0 <= value <= 1 else "is not between 0 and 1",
-}
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)

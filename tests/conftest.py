@@ -43,7 +43,7 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write_synthetic(folder / "source", images=12, size=96, seed=1, images_per_slide=2)
     root = ["--root", str(folder / "root")]
-    overrides = [part for name, value in TINY.items() for part in ("--override", f"{name}={json.dumps(value)}")]
+    overrides = [part for name, value in TINY.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     with pytest.MonkeyPatch.context() as patch:
         # The commands set nnU-Net's variables for the rest of the process.
         for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):

@@ -13,7 +13,7 @@ from nucplan.errors import NucplanError
 EXAMPLES = """\
   nucplan_plan_and_preprocess 7
   nucplan_plan_and_preprocess Breast --explain
-  nucplan_plan_and_preprocess 7 --device cpu --override patch_size=96 --override 'encoder={"depth": 4}'"""
+  nucplan_plan_and_preprocess 7 --device cpu --set patch_size=96 --set 'encoder={"depth": 4}'"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,11 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("dataset", metavar="DATASET", help="id or name, as in nnUNet_raw")
     common.add_device(made)
     made.add_argument(
-        "--override",
+        "--set",
         metavar="NAME=VALUE",
+        dest="settings",
         action="append",
         default=[],
-        help="set a decision of the plan yourself (VALUE as JSON; a part of a decision is enough); may be repeated",
+        help="set a decision of the plan yourself (VALUE as JSON; some of its parts are enough); once per decision",
     )
     made.add_argument("--explain", action="store_true", help="print every decision of the plan with its reason")
     return common.run(_command, made, argv)
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
-    overrides = dict(_parse_override(text) for text in arguments.override)
+    overrides = _parse_settings(arguments.settings)
     roots = resolve_roots(arguments.root)
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots)
@@ -49,17 +50,25 @@ def _plan_and_preprocess(dataset: Any, device: str, overrides: dict[str, Any], e
     from nucplan.datasets.raw import RawDataset
     from nucplan.datasets.verify import verify_raw
     from nucplan.files import write_json
+    from planners import rules
+    from planners.explain import explain
     from planners.fingerprint import load_or_measure
-    from planners.planner import explain, plan_dataset
-    from planners.rules import Limits
+    from planners.fingerprint_figure import draw
+    from planners.oracle import sample_labels
+    from planners.overrides import check_names
+    from planners.planner import plan_dataset
     from planners.splits import case_features, load_or_make_splits
 
+    check_names(overrides)
     verify_raw(dataset, lambda cases: common.progress(cases, "Checking"))
     raw = RawDataset(dataset)
     fingerprint = load_or_measure(raw, common.progress)
-    plans = plan_dataset(dataset, fingerprint, Limits.detect(device), overrides)
     splits = load_or_make_splits(dataset.splits, case_features(fingerprint.cases), raw.info.groups)
+    annotated = [case for case, record in fingerprint.cases.items() if record["nuclei"]]
+    labels = sample_labels(raw, annotated, rules.scale(fingerprint).value)
+    plans = plan_dataset(dataset, fingerprint, rules.Limits.detect(device), labels, overrides)
     write_json(dataset.plans(), plans)
+    draw(fingerprint, plans, dataset.fingerprint_figure)
 
     from planners.preprocessor import preprocess
 
@@ -69,31 +78,63 @@ def _plan_and_preprocess(dataset: Any, device: str, overrides: dict[str, Any], e
     print(_summary(dataset, fingerprint, plans, splits, done))
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise NucplanError(f"--override takes NAME=VALUE, for example patch_size=128, not '{text}'.")
+def _parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise NucplanError(f"--set takes NAME=VALUE, for example patch_size=128, not '{text}'.")
+        # The last one must not win: parts of a decision may be spread over both.
+        if name in settings:
+            raise NucplanError(f"--set gives '{name}' twice; give it once, with all its parts in one value.")
+        settings[name] = _json_or_text(value)
+    return settings
+
+
+def _json_or_text(value: str) -> Any:
     try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+        return json.loads(value)
+    # Not only JSONDecodeError: a number of thousands of digits is refused as well.
+    except ValueError:
+        return value
 
 
 def _summary(dataset: Any, fingerprint: Any, plans: dict[str, Any], splits: Any, done: bool) -> str:
-    value = {name: decision["value"] for name, decision in plans["nucplan"]["decisions"].items()}
-    size = f"{fingerprint.diameter(50):.1f} px" + (
-        f" ({fingerprint.diameter_um['50']:.1f} um)" if fingerprint.diameter_um else ""
-    )
     lines = [
+        *_data_and_plan(dataset, fingerprint, plans),
+        *_fold_lines(splits.folds, fingerprint.cases),
+        f"files: {dataset.preprocessed}" + ("" if done else " (up to date, kept)"),
+        *(f"note:  {sentence}" for sentence in [*plans["nucplan"].get("warnings", []), *splits.notes]),
+        "",
+        "Next: train one fold (0 to 4), or all of them:",
+        f"  nucplan_train {dataset.id} all",
+    ]
+    return "\n".join(lines)
+
+
+def _data_and_plan(dataset: Any, fingerprint: Any, plans: dict[str, Any]) -> list[str]:
+    value = {name: decision["value"] for name, decision in plans["nucplan"]["decisions"].items()}
+    size = f"{fingerprint.diameter(50):.1f} px"
+    if fingerprint.diameter_um:
+        size += f" ({fingerprint.diameter_um['50']:.1f} um)"
+    # Where no image has two nuclei, nothing is known of contacts.
+    touching = fingerprint.touching_share
+    return [
         f"{dataset.folder_name}: {len(fingerprint.cases)} images, {fingerprint.nuclei} nuclei of "
-        f"{len(fingerprint.class_instances)} class(es), median diameter {size}, "
-        f"{fingerprint.touching_share:.0%} touch another one",
+        f"{len(fingerprint.class_instances)} class(es), median diameter {size}"
+        + (f", {touching:.0%} touch another one" if touching is not None else ""),
         f"plan:  {value['batch_size']} patches of {' x '.join(map(str, value['patch_size']))} px per step, "
         f"scale {value['scale']}, encoder {value['encoder']['name']} ({value['encoder']['depth']} blocks)",
-        f"folds: {', '.join(str(len(fold['val'])) for fold in splits.folds)} validation images",
-        f"files: {dataset.preprocessed}" + ("" if done else " (up to date, kept)"),
     ]
-    if splits.note:
-        lines.append(f"note:  {splits.note}")
-    lines += ["", "Next: train one fold (0 to 4), or all of them:", f"  nucplan_train {dataset.id} all"]
-    return "\n".join(lines)
+
+
+def _fold_lines(folds: Sequence[dict[str, list[str]]], cases: dict[str, dict[str, Any]]) -> list[str]:
+    """What each fold is validated on, as three lines with a column per fold."""
+    rows = {
+        "fold": list(range(len(folds))),
+        "images": [len(fold["val"]) for fold in folds],
+        "nuclei": [sum(cases[case]["nuclei"] for case in fold["val"]) for fold in folds],
+    }
+    width = max(len(str(number)) for numbers in rows.values() for number in numbers)
+    lines = [f"{label:<9}" + "".join(f"  {n:>{width}}" for n in numbers) for label, numbers in rows.items()]
+    return [f"folds: {lines[0]}   (validation)", *(f"       {line}" for line in lines[1:])]

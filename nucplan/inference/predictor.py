@@ -89,6 +89,11 @@ class Predictor:
         """Names of the classes 1..K, in order."""
         return parse_labels(self.dataset_json["labels"], Path("dataset.json"))[0]
 
+    @property
+    def decoder_plan(self) -> DecoderPlan:
+        """How the maps of these networks, which have no boundary, become nuclei."""
+        return DecoderPlan.from_dict(self._decision("foreground_decoder"))
+
     def __call__(self, image: np.ndarray, progress=iter) -> Instances:
         """Nuclei of one picture.
 
@@ -113,7 +118,7 @@ class Predictor:
         if not image.any():
             return instances_from_labels(np.zeros(image.shape[:2], np.int32), class_count=len(self.class_names))
         probabilities, region = self.probabilities(image, progress)
-        instances = decode(NucleusProbabilities(probabilities), DecoderPlan.from_dict(self._decision("decoder")))
+        instances = decode(NucleusProbabilities(probabilities), self.decoder_plan)
         height, width = (stop - start for start, stop in region)
         if probabilities.shape[1:] == image.shape[:2] == (height, width):
             return instances
@@ -149,6 +154,10 @@ class Predictor:
     def _preprocess(self, image: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
         channels_first = np.atleast_3d(image).transpose(2, 0, 1)[:, None]
         manager = PlansManager(self.plans)
+        schemes = manager.get_configuration(CONFIGURATION).normalization_schemes
+        if "RGBTo01Normalization" in schemes and image.dtype == np.uint16:
+            # That scale is one of 8-bit images, and white is white in both.
+            channels_first = (channels_first / 257).round().astype(np.uint8)
         data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
             channels_first,
             None,

@@ -22,7 +22,7 @@ def trainer(tmp_path, monkeypatch) -> Iterator:
     write_synthetic(tmp_path / "source", images=12)
     root = ["--root", str(tmp_path)]
     assert convert.main(["folder", str(tmp_path / "source"), "1", "Speed", *root]) == 0
-    overrides = ["--override", "batch_size=4", "--override", "patch_size=128"]
+    overrides = ["--set", "batch_size=4", "--set", "patch_size=128"]
     assert plan_and_preprocess.main(["1", "--device", "cpu", *overrides, *root]) == 0
     dataset = find_dataset(resolve_roots(tmp_path), 1)
     made = trainer_class(DEFAULT_CONFIG)(

@@ -164,7 +164,7 @@ def test_data_for_pretrained_weights_follow_a_new_plan(root, pretrained):
     prepare(dataset, request)
     (folder,) = dataset.preprocessed.glob("nucplanPlans_NoNormalization_2d")
     before = (folder / "image_000.b2nd").stat().st_size
-    options = ["1", "--device", "cpu", "--root", str(root), "--override", "scale=2", "--override", "patch_size=64"]
+    options = ["1", "--device", "cpu", "--root", str(root), "--set", "scale=2", "--set", "patch_size=64"]
     assert plan_and_preprocess.main(options) == 0
     prepare(dataset, request)
     assert (folder / "image_000.b2nd").stat().st_size > 2 * before

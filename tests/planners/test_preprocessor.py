@@ -16,7 +16,8 @@ from planners.rules import Limits
 
 
 def made_plan(raw, **overrides) -> dict:
-    return plan_dataset(raw.dataset, measure(raw), Limits("cpu", 8), overrides)
+    labels = [raw.instances(case) for case in raw.cases()]
+    return plan_dataset(raw.dataset, measure(raw), Limits("cpu", 8), labels, overrides)
 
 
 def load(raw, case: str):

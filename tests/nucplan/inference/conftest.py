@@ -48,9 +48,9 @@ def bright(ensemble: Predictor) -> Callable[..., Predictor]:
         plans, dataset_json = deepcopy(ensemble.plans), deepcopy(ensemble.dataset_json)
         configuration, decisions = plans["configurations"]["2d"], plans["nucplan"]["decisions"]
         configuration["spacing"] = [1 / scale] * 2
-        for per_channel in ("normalization_schemes", "use_mask_for_norm"):
-            configuration[per_channel] = configuration[per_channel][:1] * channels
-        decisions["decoder"]["value"]["diameter"] *= scale
+        configuration["normalization_schemes"] = ["ZScoreNormalization"] * channels
+        configuration["use_mask_for_norm"] = [False] * channels
+        decisions["foreground_decoder"]["value"]["diameter"] *= scale
         dataset_json["channel_names"] = {str(i): f"channel {i}" for i in range(channels)}
         return Predictor([BrightIsNucleus()], plans, dataset_json, torch.device("cpu"))
 

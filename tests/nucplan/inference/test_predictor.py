@@ -44,12 +44,13 @@ def assert_whole_table(instances, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("case", ["image_000", "image_007"])
-def test_the_network_sees_what_it_saw_in_training(trained_root, bright, case):
+def test_the_network_sees_what_it_saw_in_training(trained_root, ensemble, bright, case):
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
     dataset = find_dataset(resolve_roots(trained_root), 1)
     image = RawDataset(dataset).image(case)
     predictor = bright()
+    predictor.plans = deepcopy(ensemble.plans)
     predictor.plans["nucplan"]["decisions"]["patch_size"]["value"] = [96, 96]
     predictor(image)
     preprocessed = nnUNetDatasetBlosc2(str(dataset.preprocessed / "nucplanPlans_2d"), [case]).load_case(case)[0]

@@ -1,0 +1,58 @@
+"""What a user should know about the data before training on them, in whole sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planners.fingerprint import Fingerprint
+from planners.rules import FAITHFUL, Decision
+
+
+def findings(statistics: Fingerprint, decisions: Mapping[str, Decision]) -> list[str]:
+    """Annotation faults, and decisions that could not give the data what they need; [] where all is well."""
+    return [*_unfaithful(decisions), *_too_large(decisions), *_faults(statistics)]
+
+
+def _unfaithful(decisions: Mapping[str, Decision]) -> list[str]:
+    ceiling = decisions["oracle_ceiling"].value
+    if ceiling >= FAITHFUL:
+        return []
+    return [
+        f"The labels cannot be represented at scale {decisions['scale'].value}: decoded from perfect maps they reach "
+        f"PQ {ceiling:.3f} instead of {FAITHFUL} or more, so no model can score higher; look for annotations in "
+        "several pieces, specks, and nuclei of a few pixels."
+    ]
+
+
+def _too_large(decisions: Mapping[str, Decision]) -> list[str]:
+    inputs = decisions["batch_size"].inputs
+    if inputs["predicted_bytes"] <= inputs["target_bytes"]:
+        return []
+    return [
+        f"A training step is expected to take {inputs['predicted_bytes'] / 2**30:.1f} GiB, more than the "
+        f"{inputs['target_bytes'] / 2**30:.1f} GiB that this device has for it; set a smaller patch_size."
+    ]
+
+
+def _faults(statistics: Fingerprint) -> list[str]:
+    faults, sentences = statistics.faults, []
+    examples = faults["examples"]
+    if faults["pieces"]:
+        sentences.append(f"{faults['pieces']} nuclei lie in several pieces{_such_as(examples.get('pieces'))}.")
+    if faults["specks"]:
+        sentences.append(
+            f"{faults['specks']} nuclei are specks under 2 % of the usual area{_such_as(examples.get('specks'))}."
+        )
+    if faults["empty_images"]:
+        sentences.append(f"{len(faults['empty_images'])} images hold no nucleus{_such_as(faults['empty_images'])}.")
+    if faults["near_duplicates"]:
+        pairs = [" and ".join(pair) for pair in faults["near_duplicates"]]
+        sentences.append(
+            f"{len(pairs)} pairs of images of different groups look alike{_such_as(pairs)}; give them one group, "
+            "or validation will see training images."
+        )
+    return sentences
+
+
+def _such_as(examples: list[str] | None) -> str:
+    return f" ({', '.join(examples[:3])}{', ...' if len(examples) > 3 else ''})" if examples else ""

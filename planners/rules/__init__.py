@@ -1,0 +1,36 @@
+"""One pure function per decision: statistics of the dataset and limits of the machine in, value and reason out.
+
+A rule reads the fingerprint, the limits and decisions taken before it, nothing else; ``planner.decide`` calls them
+in order. Lengths are pixels, "planned" ones at the scale that the network sees.
+"""
+
+from planners.rules.boundary import (
+    boundary_beta,
+    boundary_kernel,
+    boundary_loss_weight,
+    boundary_pos_weight,
+    boundary_scales,
+    gate,
+    weight_kernel,
+)
+from planners.rules.decision import Decision, Limits
+from planners.rules.decoding import best_ceiling, decoder, decoder_plan, foreground_decoder, oracle_ceiling
+from planners.rules.geometry import FAITHFUL, PATCH_MULTIPLE, patch_size, scale, scale_for_labels, tile_overlap
+from planners.rules.resources import batch_size
+from planners.rules.training import (
+    NORMALIZATIONS,
+    encoder,
+    iterations,
+    network_width,
+    normalization,
+    oversampling,
+    queries,
+)
+
+__all__ = [
+    "FAITHFUL", "NORMALIZATIONS", "PATCH_MULTIPLE", "Decision", "Limits", "batch_size", "best_ceiling",
+    "boundary_beta", "boundary_kernel", "boundary_loss_weight", "boundary_pos_weight", "boundary_scales", "decoder",
+    "decoder_plan", "encoder", "foreground_decoder", "gate", "iterations", "network_width", "normalization",
+    "oracle_ceiling", "oversampling", "patch_size", "queries", "scale", "scale_for_labels", "tile_overlap",
+    "weight_kernel",
+]  # fmt: skip
