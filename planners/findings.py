@@ -38,21 +38,20 @@ def _faults(statistics: Fingerprint) -> list[str]:
     faults, sentences = statistics.faults, []
     examples = faults["examples"]
     if faults["pieces"]:
-        sentences.append(f"{faults['pieces']} nuclei lie in several pieces{_such_as(examples.get('pieces'))}.")
+        sentences.append(f"In several pieces: {_counted(faults['pieces'], 'nucleus', 'nuclei', examples['pieces'])}.")
     if faults["specks"]:
+        specks = _counted(faults["specks"], "nucleus", "nuclei", examples["specks"])
+        sentences.append(f"Under 2 % of the usual area: {specks}.")
+    if empty := faults["empty_images"]:
+        sentences.append(f"Without a nucleus: {_counted(len(empty), 'image', 'images', empty)}.")
+    if pairs := [" and ".join(pair) for pair in faults["near_duplicates"]]:
         sentences.append(
-            f"{faults['specks']} nuclei are specks under 2 % of the usual area{_such_as(examples.get('specks'))}."
-        )
-    if faults["empty_images"]:
-        sentences.append(f"{len(faults['empty_images'])} images hold no nucleus{_such_as(faults['empty_images'])}.")
-    if faults["near_duplicates"]:
-        pairs = [" and ".join(pair) for pair in faults["near_duplicates"]]
-        sentences.append(
-            f"{len(pairs)} pairs of images of different groups look alike{_such_as(pairs)}; give them one group, "
-            "or validation will see training images."
+            f"Alike, but of different groups: {_counted(len(pairs), 'pair', 'pairs', pairs)} of images; "
+            "give them one group, or validation will see training images."
         )
     return sentences
 
 
-def _such_as(examples: list[str] | None) -> str:
-    return f" ({', '.join(examples[:3])}{', ...' if len(examples) > 3 else ''})" if examples else ""
+def _counted(number: int, one: str, many: str, examples: list[str]) -> str:
+    more = ", ..." if number > 3 else ""
+    return f"{number} {one if number == 1 else many} ({', '.join(examples[:3])}{more})"

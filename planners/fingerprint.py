@@ -15,10 +15,10 @@ from nucplan.datasets.raw import RawDataset, RawInfo
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 from nucplan.progress import Progress, silent
-from planners import outlines, pooling
-from planners.image_statistics import ImageStatistics, measure_image
-from planners.intensities import IntensityPool
-from planners.look_ahead import in_order
+from planners.measure import outlines, pooling
+from planners.measure.image_statistics import ImageStatistics, measure_image
+from planners.measure.intensities import IntensityPool
+from planners.measure.look_ahead import in_order
 
 SAMPLED_VALUES = 4_000_000  # intensities kept for percentiles, over all images and channels
 
@@ -35,8 +35,8 @@ class Fingerprint:
     diameter_px, diameter_um : quantile "5" to "95" of the equivalent diameter; um is None without ``mpp``
     gap_px : quantile "5" to "95" of the background between a nucleus and its nearest neighbour, 0 where they touch;
         None where no nucleus has a neighbour
-    touching_share : share of nuclei whose gap is at most 0.06 median diameters (see `planners.neighbours`); None where
-        no nucleus has a neighbour
+    touching_share : share of nuclei whose gap is at most about 0.06 median diameters
+        (`planners.measure.neighbours`); None where no nucleus has a neighbour
     contact_length_share : share of the length of nuclear outlines that is shared with another nucleus
     band_share : entry h - 1 is the share of pixels, ignored ones left out, in the boundary map of kernel 2 h + 1
     nuclei_per_256x256 : "median" and "p99" over windows of about 256 x 256 px

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from nucplan.files import atomic_path
 from planners.fingerprint import Fingerprint
-from planners.neighbours import TOUCHING_GAP
-from planners.outlines import WIDEST_BAND
+from planners.measure.neighbours import TOUCHING_GAP
+from planners.measure.outlines import WIDEST_BAND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

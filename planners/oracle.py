@@ -19,7 +19,7 @@ from nucplan.datasets.raw import RawDataset
 from nucplan.instances import DecoderPlan, NucleusProbabilities, decode, instances_from_labels
 from nucplan.metrics.overlap import overlap_table
 from nucplan.metrics.panoptic import PanopticCounts, panoptic_counts
-from planners.measurements import compact
+from planners.measure.measurements import compact
 
 # A network's outlines are about as sharp as a Gaussian of one pixel of its grid.
 BLUR_PX = 1.0

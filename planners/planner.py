@@ -150,8 +150,8 @@ def _decoding(
         plan = DecoderPlan.from_dict(chosen)
         ceilings = ceilings | oracle.ceilings(labels, upsampling, kernel, {plan.name: plan})
     others = {
-        "core_border": oracle.core_border_ceiling(labels, upsampling).clean,
-        "fixed_40x": oracle.fixed_40x(labels, chosen["name"]).clean,
+        "core_border": oracle.core_border_ceiling(labels, upsampling),
+        "fixed_40x": oracle.fixed_40x(labels, chosen["name"]),
     }
     decisions.settle("oracle_ceiling", rules.oracle_ceiling(chosen["name"], ceilings, others, len(labels)))
 

@@ -19,7 +19,7 @@ from nucplan.images import read_label_map
 from nucplan.layout import CONFIGURATION, PLANS_NAME, find_dataset, resolve_roots
 from nucplan.progress import Progress, silent
 from planners.fingerprint import raw_signature
-from planners.measurements import compact
+from planners.measure.measurements import compact
 
 
 class NucleusPreprocessor(DefaultPreprocessor):

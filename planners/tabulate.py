@@ -31,14 +31,20 @@ def _value(name: str, form: Callable[[Any], str] = str) -> Row:
 
 def _ceiling(decoder: str) -> Row:
     def cell(_: dict[str, Any], decisions: dict[str, Any]) -> str:
-        pair = decisions["oracle_ceiling"]["from"]["ceilings"][decoder]
-        return f"{pair['clean']:.3f} / {pair['blurred']:.3f}"
+        return _pair(decisions["oracle_ceiling"]["from"]["ceilings"][decoder])
 
     return cell
 
 
 def _other_ceiling(name: str) -> Row:
-    return lambda _, decisions: f"{decisions['oracle_ceiling']['from'][name]:.3f}"
+    def cell(_: dict[str, Any], decisions: dict[str, Any]) -> str:
+        return _pair(decisions["oracle_ceiling"]["from"][name])
+
+    return cell
+
+
+def _pair(ceiling: dict[str, float]) -> str:
+    return f"{ceiling['clean']:.3f} / {ceiling['blurred']:.3f}"
 
 
 ROWS: dict[str, Row] = {

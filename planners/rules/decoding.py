@@ -75,7 +75,7 @@ def foreground_decoder(statistics: Fingerprint, upsampling: int, ceilings: Mappi
     return Decision(plan.to_dict(), because, {"d50_px": statistics.diameter(50), "scale": upsampling}, limit)
 
 
-def oracle_ceiling(name: str, ceilings: Mapping[str, Ceiling], others: Mapping[str, float], images: int) -> Decision:
+def oracle_ceiling(name: str, ceilings: Mapping[str, Ceiling], others: Mapping[str, Ceiling], images: int) -> Decision:
     """PQ of the labels after the round trip to targets and back, on the original grid: what no network can exceed.
 
     ``others`` are round trips for comparison: "fixed_40x", with constants made for nuclei of 20 px, and "core_border",
@@ -84,9 +84,9 @@ def oracle_ceiling(name: str, ceilings: Mapping[str, Ceiling], others: Mapping[s
     clean = ceilings[name].clean
     because = (
         f"Targets made of the labels of {images} image(s) and decoded by '{name}' give PQ {clean:.3f}; constants made "
-        f"for 40x give {others['fixed_40x']:.3f}, core and border {others['core_border']:.3f}."
+        f"for 40x give {others['fixed_40x'].clean:.3f}, core and border {others['core_border'].clean:.3f}."
     )
-    inputs = {"ceilings": _as_json(ceilings), **{k: round(v, 4) for k, v in others.items()}, "images": images}
+    inputs = {"ceilings": _as_json(ceilings), **_as_json(others), "images": images}
     limit = None if clean >= FAITHFUL else f"under {FAITHFUL}, the labels cannot be represented"
     return Decision(round(clean, 4), because, inputs, limit)
 

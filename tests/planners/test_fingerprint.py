@@ -126,7 +126,7 @@ def test_the_order_in_which_threads_finish_changes_nothing(write_raw, random_cas
         return original(*maps, seed=seed)
 
     monkeypatch.setattr(module, "measure_image", slow_at_first)
-    monkeypatch.setattr("planners.look_ahead.usable_cores", lambda: 4)
+    monkeypatch.setattr("planners.measure.look_ahead.usable_cores", lambda: 4)
     found = measure(raw)
     assert found == expected
     assert list(found.cases) == list(expected.cases)

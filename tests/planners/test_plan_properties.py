@@ -13,6 +13,7 @@ from planners.rules import Limits
 
 CPU = Limits("cpu", 16, cores=2)
 
+
 def crowd(seed: int, diameter: float, side: int = 256, spread: float = 0.2) -> np.ndarray:
     """Ellipses scattered in clumps, (side, side) int32; a later one gives way to an earlier one, so some touch."""
     random = np.random.default_rng(seed)

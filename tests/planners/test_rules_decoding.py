@@ -65,9 +65,9 @@ def test_networks_without_a_boundary_are_decoded_from_the_foreground_alone(finge
 
 
 def test_the_ceiling_is_a_number_beside_those_of_fixed_constants(fingerprint_of) -> None:
-    others = {"core_border": 0.95, "fixed_40x": 0.8}
+    others = {"core_border": Ceiling(0.95, 0.9), "fixed_40x": Ceiling(0.8, 0.7)}
     decision = rules.oracle_ceiling("interior", ceilings(), others, 7)
     assert decision.value == 0.99
-    assert decision.inputs["fixed_40x"] == 0.8
+    assert decision.inputs["fixed_40x"] == {"clean": 0.8, "blurred": 0.7}
     assert decision.inputs["ceilings"]["tempered"] == {"clean": 0.99, "blurred": 0.98}
     assert rules.oracle_ceiling("interior", ceilings(interior=Ceiling(0.9, 0.8)), others, 7).limit

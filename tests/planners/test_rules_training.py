@@ -92,7 +92,7 @@ def test_every_reason_is_one_sentence(fingerprint_of, d25, touching, limits) -> 
         rules.boundary_scales(statistics, 1), rules.boundary_pos_weight(statistics, 1, 3),
         rules.boundary_loss_weight(), rules.gate(), rules.decoder(statistics, 1, ceilings),
         rules.foreground_decoder(statistics, 1, ceilings),
-        rules.oracle_ceiling("interior", ceilings, {"core_border": 0.9, "fixed_40x": 0.8}, 3),
+        rules.oracle_ceiling("interior", ceilings, dict.fromkeys(("core_border", "fixed_40x"), Ceiling(0.9, 0.8)), 3),
         rules.iterations(statistics, limits, 1, [256, 256], 4), rules.oversampling(statistics),
         rules.queries(statistics, 1, [256, 256]),
     ]  # fmt: skip

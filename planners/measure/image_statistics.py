@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planners import annotation_faults, measurements, neighbours, outlines
-from planners.intensities import Intensities, measure_intensities
+from planners.measure import annotation_faults, measurements, neighbours, outlines
+from planners.measure.intensities import Intensities, measure_intensities
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ImageStatistics:
     ids : (N,) int64, as in the file
     areas : (N,) int64 in px
     cut : (N,) bool, whether the image border cuts the nucleus
-    gaps : (N,) float64 in px to the nearest neighbour, infinite where there is none (see `planners.neighbours.gaps`)
+    gaps : (N,) float64 in px to the nearest neighbour, infinite where there is none (`neighbours.gaps`)
     in_pieces : (N,) bool, whether the nucleus has several pieces
     contact_edges, outer_edges : pixel edges between two nuclei, and between a nucleus and background
     counted_pixels : pixels that are not ignored

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from planners import annotation_faults, measurements, neighbours, outlines
-from planners.image_statistics import ImageStatistics
-from planners.intensities import IntensityPool
+from planners.measure import annotation_faults, measurements, neighbours, outlines
+from planners.measure.image_statistics import ImageStatistics
+from planners.measure.intensities import IntensityPool
 
 DIAMETER_PERCENTS = (5, 25, 50, 75, 95)
 GAP_PERCENTS = (5, 25, 50, 75, 95)

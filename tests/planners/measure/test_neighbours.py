@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from planners import measurements, neighbours, outlines
+from planners.measure import measurements, neighbours, outlines
 
 few = settings(max_examples=80, deadline=None)
 label_maps = arrays(

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from planners import measurements
-from planners.intensities import IntensityPool, measure_intensities
+from planners.measure import measurements
+from planners.measure.intensities import IntensityPool, measure_intensities
 
 label_maps = arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 4))
 

@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import label
 
 from nucplan.images import read_image
-from planners import annotation_faults, measurements
-from planners.annotation_faults import near_duplicates, thumbnail
 from planners.fingerprint import measure
+from planners.measure import annotation_faults, measurements
+from planners.measure.annotation_faults import near_duplicates, thumbnail
 
 label_maps = arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 4))
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from planners import look_ahead
+from planners.measure import look_ahead
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""What is measured on one image, and how it is pooled over a dataset; `planners.fingerprint` puts it together."""
