@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 # The peak over a step is a maximum of lines in the batch size, so between these two a chord is never below it.
 COUNTED_BATCHES = 1, 16
-# What a step allocates takes more room than its tensors. On a CPU, tensors below glibc's largest mmap threshold
-# (32 MiB) leave holes in the heap: resident memory was 1.07 to 1.32 times the count for 22 networks, batches and
-# patches. On a GPU it covers the workspaces of cuDNN and cuBLAS, and was not measured.
+# Memory that tensors take above their size. On a CPU, those below glibc's largest mmap threshold (32 MiB) leave holes
+# in the heap, and kernels bring code and buffers: resident memory was 1.07 to 1.44 times the count for 23 steps. On a
+# GPU it stands for the workspaces of cuDNN and cuBLAS (32 MiB), and was not measured.
 ALLOCATOR_OVERHEAD = {"cpu": 1.37, "cuda": 1.15}
-# A core computes and moves memory in turn. Least squares over steps of 0.1 to 2 s on two cores (AVX-512, 2.1 GHz).
+KERNEL_BYTES = {"cpu": 16 * 2**20, "cuda": 32 * 2**20}
+# A core computes and moves memory in turn. Least squares over steps of 0.3 to 2 s on two cores (AVX-512, 2.1 GHz).
 FLOPS_PER_CORE_SECOND = 1.6e11
 BYTES_PER_CORE_SECOND = 5.9e9
 
@@ -102,7 +103,7 @@ def count(architecture: Mapping[str, Any], channels: int, classes: int, patch: i
             moved.append(counter.moved)
     overhead = ALLOCATOR_OVERHEAD[device_type]
     slope = overhead * _per_sample(peaks)
-    fixed = weights + overhead * peaks[0] - COUNTED_BATCHES[0] * slope
+    fixed = weights + KERNEL_BYTES[device_type] + overhead * peaks[0] - COUNTED_BATCHES[0] * slope
     return StepCost(patch, weights, round(fixed), round(slope), round(_per_sample(flops)), round(_per_sample(moved)))
 
 

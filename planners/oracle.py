@@ -19,6 +19,7 @@ from nucplan.datasets.raw import RawDataset
 from nucplan.instances import DecoderPlan, NucleusProbabilities, decode, instances_from_labels
 from nucplan.metrics.overlap import overlap_table
 from nucplan.metrics.panoptic import PanopticCounts, panoptic_counts
+from planners.measure.look_ahead import in_order
 from planners.measure.measurements import compact
 
 # A network's outlines are about as sharp as a Gaussian of one pixel of its grid.
@@ -155,14 +156,16 @@ def _with_blurred(targets: np.ndarray, labels: np.ndarray) -> _Maps:
 
 
 def _ceiling(maps: Sequence[_Maps], decoder: Callable[[np.ndarray], np.ndarray]) -> Ceiling:
-    return Ceiling(
-        _pooled_pq([(decoder(image.clean), image.labels) for image in maps]),
-        _pooled_pq([(decoder(image.blurred), image.labels) for image in maps]),
-    )
+    def score(image: _Maps) -> tuple[PanopticCounts, PanopticCounts]:
+        found = (_at_size(decoder(targets), image.labels.shape) for targets in (image.clean, image.blurred))
+        clean, blurred = (panoptic_counts(overlap_table(labels, image.labels)) for labels in found)
+        return clean, blurred
+
+    clean, blurred = zip(*in_order(score, maps), strict=True) if maps else ((), ())
+    return Ceiling(_pooled_pq(clean), _pooled_pq(blurred))
 
 
-def _pooled_pq(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    counts = (panoptic_counts(overlap_table(_at_size(found, truth.shape), truth)) for found, truth in pairs)
+def _pooled_pq(counts: Sequence[PanopticCounts]) -> float:
     total = reduce(add, counts, PanopticCounts())
     return total.pq if total.tp + total.fp + total.fn else 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ DECISIONS = (
     "boundary_loss_weight", "gate", "decoder", "foreground_decoder", "oracle_ceiling", "iterations", "oversampling",
     "queries",
 )  # fmt: skip
-COUNTED_PATCH = 128  # px; the size at which a first count tells the patch rule what the device affords
 
 
 def plan_dataset(
@@ -164,10 +164,12 @@ def _patches(decisions: _Decisions, fingerprint: Fingerprint, limits: Limits) ->
     settle("normalization", rules.normalization(fingerprint))
     channels, classes = len(fingerprint.intensity), len(fingerprint.class_instances)
 
+    @cache
     def count(side: int) -> cost.StepCost:
         return cost.count(architecture, channels, classes, side, limits.device)
 
-    patch = settle("patch_size", rules.patch_size(fingerprint, limits, upsampling, count(COUNTED_PATCH)))
+    wanted = count(rules.useful_patch(fingerprint, upsampling))
+    patch = settle("patch_size", rules.patch_size(fingerprint, limits, upsampling, wanted))
     settle("batch_size", rules.batch_size(fingerprint, limits, upsampling, count(patch[0])))
     settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch))
 

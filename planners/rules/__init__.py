@@ -15,7 +15,15 @@ from planners.rules.boundary import (
 )
 from planners.rules.decision import Decision, Limits
 from planners.rules.decoding import best_ceiling, decoder, decoder_plan, foreground_decoder, oracle_ceiling
-from planners.rules.geometry import FAITHFUL, PATCH_MULTIPLE, patch_size, scale, scale_for_labels, tile_overlap
+from planners.rules.geometry import (
+    FAITHFUL,
+    PATCH_MULTIPLE,
+    patch_size,
+    scale,
+    scale_for_labels,
+    tile_overlap,
+    useful_patch,
+)
 from planners.rules.resources import batch_size
 from planners.rules.training import (
     NORMALIZATIONS,
@@ -32,5 +40,5 @@ __all__ = [
     "boundary_beta", "boundary_kernel", "boundary_loss_weight", "boundary_pos_weight", "boundary_scales", "decoder",
     "decoder_plan", "encoder", "foreground_decoder", "gate", "iterations", "network_width", "normalization",
     "oracle_ceiling", "oversampling", "patch_size", "queries", "scale", "scale_for_labels", "tile_overlap",
-    "weight_kernel",
+    "useful_patch", "weight_kernel",
 ]  # fmt: skip

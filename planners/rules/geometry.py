@@ -47,20 +47,21 @@ def scale_for_labels(statistics: Fingerprint, ceilings: Mapping[int, float]) -> 
     return Decision(2, because, inputs)
 
 
+def useful_patch(statistics: Fingerprint, upsampling: int) -> int:
+    """The side in px that a patch should have if cost were no matter; see `patch_size`."""
+    return min(_useful_sides(statistics, upsampling).values())
+
+
 def patch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: StepCost) -> Decision:
     """Side of the square training patch, wanted at 13 median diameters or more.
 
     A patch of side P cuts a share ``1 - (1 - d/P)**2`` of the nuclei that it meets; 13 diameters keep it under 15 %.
     No larger than the images (more would be padding), and than two patches per step that the device affords.
     """
-    diameter = statistics.diameter(50) * upsampling
-    wanted = max(SMALLEST_PATCH, _up_to_multiple(13 * diameter))
-    caps = {
-        "largest patch": LARGEST_PATCH,
-        "size of the images": max(SMALLEST_PATCH, _up_to_multiple(max(statistics.image_size["median"]) * upsampling)),
-    }
+    diameter, caps = statistics.diameter(50) * upsampling, _useful_sides(statistics, upsampling)
+    wanted = caps.pop("13 diameters")
     for name, samples in affordable_samples(cost, limits).items():
-        # Cost grows with the pixels, hardly faster; the planner counts again at the chosen side.
+        # Cost grows with the pixels, hardly faster; the batch rule counts again at the chosen side.
         caps[name] = max(SMALLEST_PATCH, _down_to_multiple(cost.patch * math.sqrt(samples / SMALLEST_BATCH)))
     tightest = min(caps, key=caps.get)
     side = min(wanted, caps[tightest])
@@ -85,6 +86,15 @@ def tile_overlap(statistics: Fingerprint, upsampling: int, patch: Sequence[int])
         f"{diameter:.1f} px, larger than 95 % of all, is {'nearly ' if limit else ''}whole in one of them."
     )
     return Decision(value, because, {"planned_d95_px": diameter, "patch_px": side}, limit)
+
+
+def _useful_sides(statistics: Fingerprint, upsampling: int) -> dict[str, int]:
+    sides = {
+        "13 diameters": 13 * statistics.diameter(50) * upsampling,
+        "largest patch": LARGEST_PATCH,
+        "size of the images": max(statistics.image_size["median"]) * upsampling,
+    }
+    return {name: max(SMALLEST_PATCH, _up_to_multiple(side)) for name, side in sides.items()}
 
 
 def _up_to_multiple(length: float) -> int:
