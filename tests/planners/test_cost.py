@@ -180,18 +180,25 @@ def test_what_autograd_saves_counts_until_the_backward_pass():
         assert counter.live == x.grad.nbytes == 400
 
 
-def test_what_is_computed_in_place_takes_no_memory_but_moves_it():
+def test_what_is_computed_in_place_takes_no_memory_but_moves_it_and_a_view_does_neither():
     with ByteCounter() as counter:
         a = torch.ones(100)
         counter.restart()
         a.add_(1)
+        a.view(10, 10)
         assert counter.peak == 400
         assert counter.moved == 800
 
 
-def test_a_convolution_takes_copies_of_what_it_reads_and_writes():
+def test_a_convolution_takes_copies_of_the_maps_it_works_on_in_both_passes():
     convolution = torch.nn.Conv2d(2, 4, 3, padding=1, bias=False)
-    with ByteCounter() as counter, torch.no_grad():
-        images = torch.ones(1, 2, 8, 8)
-        convolution(images)
-    assert counter.peak == 2 * (images.nbytes + 2 * images.nbytes)
+    images = torch.ones(1, 2, 64, 64, requires_grad=True)
+    small, large = images.nbytes, 2 * images.nbytes
+    with ByteCounter() as counter:
+        maps = convolution(images)
+        assert counter.peak == large + (small + large)
+        gradient = torch.ones_like(maps)
+        counter.restart()
+        maps.backward(gradient)
+        made = small + convolution.weight.nbytes
+        assert counter.peak == 2 * large + made + (large + small)
