@@ -57,7 +57,7 @@ class StepCost:
         return self.bytes(batch) - self.weight_bytes
 
     def seconds(self, batch: int, cores: int) -> float:
-        """Expected time of a step on a CPU, within about a factor of 1.5 on other machines of its age."""
+        """Expected time of a step on a CPU; machines unlike the one that the rates come from are faster or slower."""
         per_sample = self.flops_per_sample / FLOPS_PER_CORE_SECOND + self.moved_per_sample / BYTES_PER_CORE_SECOND
         return batch * per_sample / cores
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from planners.fingerprint import Fingerprint
-from planners.rules import FAITHFUL, Decision
+from planners.rules import FAITHFUL, FOREGROUND_DECODER, Decision
 
 
 def findings(statistics: Fingerprint, decisions: Mapping[str, Decision]) -> list[str]:
     """Annotation faults, and decisions that could not give the data what they need; [] where all is well."""
-    return [*_unfaithful(decisions), *_too_large(decisions), *_faults(statistics)]
+    return [*_unfaithful(decisions), *_merged(decisions), *_too_large(decisions), *_faults(statistics)]
 
 
 def _unfaithful(decisions: Mapping[str, Decision]) -> list[str]:
@@ -21,6 +21,16 @@ def _unfaithful(decisions: Mapping[str, Decision]) -> list[str]:
         f"The labels cannot be represented at scale {decisions['scale'].value}: decoded from perfect maps they reach "
         f"PQ {ceiling:.3f} instead of {FAITHFUL} or more, so no model can score higher; look for annotations in "
         "several pieces, specks, and nuclei of a few pixels."
+    ]
+
+
+def _merged(decisions: Mapping[str, Decision]) -> list[str]:
+    ceiling = decisions["oracle_ceiling"].inputs["ceilings"][FOREGROUND_DECODER]["clean"]
+    if ceiling >= FAITHFUL:
+        return []
+    return [
+        f"Networks without a boundary head (config baseline) reach PQ {ceiling:.3f} at best: foreground alone does not "
+        "part nuclei that touch without a waist."
     ]
 
 

@@ -27,7 +27,8 @@ BLUR_PX = 1.0
 # What is written into tools that were tuned on nuclei of 40x slides.
 DIAMETER_40X, KERNEL_40X = 20.0, 3
 SAMPLED_IMAGES, CROP_SIDE = 24, 512
-SAMPLED_PIXELS = 2_000_000  # of the network's grid, over all images
+WINDOW_DIAMETERS = 3  # of the large nuclei, so that a window holds them
+SAMPLED_PIXELS = 1_500_000  # of the network's grid, over all images
 
 
 class Ceiling(NamedTuple):
@@ -94,12 +95,13 @@ def core_border_ceiling(labels: Sequence[np.ndarray], scale: int) -> Ceiling:
 
 
 def sample_labels(
-    raw: RawDataset, cases: Sequence[str], scale: int = 1, pixels: int = SAMPLED_PIXELS
+    raw: RawDataset, cases: Sequence[str], scale: int = 1, diameter: float = 0, pixels: int = SAMPLED_PIXELS
 ) -> list[np.ndarray]:
     """A bounded sample of the annotated training images: the same one whenever it is drawn.
 
     At most 24 images, evenly spread over the cases in their order; of each the window with the most nuclei, of at
-    most 512 x 512 px and so large that all together have at most ``pixels`` pixels once they are enlarged by ``scale``.
+    most 512 x 512 px and so large that all together have at most ``pixels`` pixels once they are enlarged by ``scale``;
+    but three diameters wide, for which fewer images are drawn, at least one.
     Nuclei that lie for the larger part outside of the window are left out, since slivers are not what is asked about.
 
     Parameters
@@ -107,6 +109,10 @@ def sample_labels(
     raw : RawDataset
     cases : sequence of str
         Training cases to draw from; those that turn out to hold no nucleus are skipped.
+    scale : int
+    diameter : float
+        Of the large nuclei (d95) in pixels.
+    pixels : int
 
     Returns
     -------
@@ -116,8 +122,10 @@ def sample_labels(
     if not cases:
         return []
     ordered = sorted(cases)
-    drawn = np.linspace(0, len(ordered) - 1, min(SAMPLED_IMAGES, len(ordered))).round().astype(int)
-    side = max(1, min(CROP_SIDE, int((pixels / len(drawn)) ** 0.5 / scale)))
+    least = WINDOW_DIAMETERS * diameter
+    number = min(SAMPLED_IMAGES, len(ordered), max(1, int(pixels / max(1, least * scale) ** 2)))
+    drawn = np.linspace(0, len(ordered) - 1, number).round().astype(int)
+    side = max(1, int(max(least, min(CROP_SIDE, (pixels / number) ** 0.5 / scale))))
     windows = (_densest_window(compact(raw.instances(ordered[case])), side) for case in drawn)
     return [window for window in windows if window.any()]
 

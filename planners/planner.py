@@ -100,8 +100,10 @@ def decide(
     _patches(decisions, fingerprint, limits)
     patch = decisions["patch_size"].value
     settle = decisions.settle
-    settle("weight_kernel", rules.weight_kernel(fingerprint, upsampling, kernel))
-    settle("boundary_beta", rules.boundary_beta(fingerprint))
+    widened = settle("weight_kernel", rules.weight_kernel(fingerprint, upsampling, kernel))
+    chosen_by_user = decisions["boundary_kernel"].overridden or decisions["weight_kernel"].overridden
+    half_width = kernel // 2 + widened // 2 if chosen_by_user else rules.band_half_width(fingerprint, upsampling)
+    settle("boundary_beta", rules.boundary_beta(fingerprint, upsampling, half_width))
     settle("boundary_scales", rules.boundary_scales(fingerprint, upsampling))
     settle("boundary_pos_weight", rules.boundary_pos_weight(fingerprint, upsampling, kernel))
     settle("boundary_loss_weight", rules.boundary_loss_weight())
@@ -132,7 +134,7 @@ def _scale_and_targets(
     if upsampling > 1 or rules.best_ceiling(found) >= rules.FAITHFUL or decisions["scale"].overridden:
         return found
     enlarged = ceilings(2)
-    if rules.best_ceiling(enlarged) <= rules.best_ceiling(found):
+    if not rules.enlarging_pays(rules.best_ceiling(found), rules.best_ceiling(enlarged)):
         return found
     by_scale = {1: rules.best_ceiling(found), 2: rules.best_ceiling(enlarged)}
     decisions.settle("scale", rules.scale_for_labels(fingerprint, by_scale))

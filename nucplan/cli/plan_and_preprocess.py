@@ -65,7 +65,8 @@ def _plan_and_preprocess(dataset: Any, device: str, overrides: dict[str, Any], e
     fingerprint = load_or_measure(raw, common.progress)
     splits = load_or_make_splits(dataset.splits, case_features(fingerprint.cases), raw.info.groups)
     annotated = [case for case, record in fingerprint.cases.items() if record["nuclei"]]
-    labels = sample_labels(raw, annotated, rules.scale(fingerprint).value)
+    scale = 2 if overrides.get("scale") == 2 else rules.scale(fingerprint).value
+    labels = sample_labels(raw, annotated, scale, fingerprint.diameter(95))
     plans = plan_dataset(dataset, fingerprint, rules.Limits.detect(device), labels, overrides)
     write_json(dataset.plans(), plans)
     draw(fingerprint, plans, dataset.fingerprint_figure)

@@ -141,7 +141,12 @@ class Predictor:
         return maps, region
 
     def _decision(self, name: str) -> Any:
-        return self.plans["nucplan"]["decisions"][name]["value"]
+        decisions = self.plans["nucplan"]["decisions"]
+        if name not in decisions:
+            raise NucplanError(
+                f"The model's plan has no decision '{name}', it is older than this nucplan; train it anew."
+            )
+        return decisions[name]["value"]
 
     def _refuse_other_channels(self, image: np.ndarray) -> None:
         expected, found = len(self.dataset_json["channel_names"]), np.atleast_3d(image).shape[2]

@@ -33,8 +33,9 @@ def thumbnail(image: np.ndarray) -> np.ndarray | None:
     (1024,) int8
         Or None for an image without contrast, which is like any other such image.
     """
-    small = cv2.resize(image.astype(np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    grey = small.reshape(THUMBNAIL**2, -1).mean(axis=1, dtype=np.float64)
+    # Channels first: OpenCV resizes four at most, and multiplex images have dozens.
+    flat = image.reshape(*image.shape[:2], -1).mean(axis=2, dtype=np.float32)
+    grey = cv2.resize(flat, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
     light = _slow_patterns()
     residual = grey - light @ (light.T @ grey)
     if residual.std() <= LEAST_CONTRAST * grey.mean():

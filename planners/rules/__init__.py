@@ -5,6 +5,7 @@ in order. Lengths are pixels, "planned" ones at the scale that the network sees.
 """
 
 from planners.rules.boundary import (
+    band_half_width,
     boundary_beta,
     boundary_kernel,
     boundary_loss_weight,
@@ -14,10 +15,18 @@ from planners.rules.boundary import (
     weight_kernel,
 )
 from planners.rules.decision import Decision, Limits
-from planners.rules.decoding import best_ceiling, decoder, decoder_plan, foreground_decoder, oracle_ceiling
+from planners.rules.decoding import (
+    FOREGROUND_DECODER,
+    best_ceiling,
+    decoder,
+    decoder_plan,
+    foreground_decoder,
+    oracle_ceiling,
+)
 from planners.rules.geometry import (
     FAITHFUL,
     PATCH_MULTIPLE,
+    enlarging_pays,
     patch_size,
     scale,
     scale_for_labels,
@@ -36,9 +45,9 @@ from planners.rules.training import (
 )
 
 __all__ = [
-    "FAITHFUL", "NORMALIZATIONS", "PATCH_MULTIPLE", "Decision", "Limits", "batch_size", "best_ceiling",
-    "boundary_beta", "boundary_kernel", "boundary_loss_weight", "boundary_pos_weight", "boundary_scales", "decoder",
-    "decoder_plan", "encoder", "foreground_decoder", "gate", "iterations", "network_width", "normalization",
-    "oracle_ceiling", "oversampling", "patch_size", "queries", "scale", "scale_for_labels", "tile_overlap",
-    "useful_patch", "weight_kernel",
+    "FAITHFUL", "FOREGROUND_DECODER", "NORMALIZATIONS", "PATCH_MULTIPLE", "Decision", "Limits", "band_half_width",
+    "batch_size", "best_ceiling", "boundary_beta", "boundary_kernel", "boundary_loss_weight", "boundary_pos_weight",
+    "boundary_scales", "decoder", "decoder_plan", "encoder", "enlarging_pays", "foreground_decoder", "gate",
+    "iterations", "network_width", "normalization", "oracle_ceiling", "oversampling", "patch_size", "queries", "scale",
+    "scale_for_labels", "tile_overlap", "useful_patch", "weight_kernel",
 ]  # fmt: skip

@@ -58,14 +58,20 @@ def weight_kernel(statistics: Fingerprint, upsampling: int, kernel: int) -> Deci
     return Decision(2 * (half - inner) + 1, because, inputs, limit)
 
 
-def boundary_beta(statistics: Fingerprint) -> Decision:
+def band_half_width(statistics: Fingerprint, upsampling: int) -> float:
+    """Half width in planned px that the weight band should have, between whole pixels."""
+    return min(max(BAND_SHARE * statistics.diameter(25) * upsampling, THINNEST), WIDEST_BAND)
+
+
+def boundary_beta(statistics: Fingerprint, upsampling: int, half_width: float) -> Decision:
     """Weight beta of the band in ``W = 1 + beta * band``: ``2 + 2 T / 0.5``, less where the band is much of the image.
 
     T is the share of touching nuclei and phi the share of the band; the band's share of all weight,
-    ``(1 + beta) phi / (1 + beta phi)``, stays under 0.65. phi is taken at 15 % of d25, not at the whole pixels of the
-    kernels, so that beta depends neither on the scale nor on how a half width happens to round.
+    ``(1 + beta) phi / (1 + beta phi)``, stays under 0.65. ``half_width`` is that of the band in planned px. It comes
+    from `band_half_width`, not from the whole pixels of the kernels, so that beta depends neither on the scale nor on
+    how a half width happens to round; where a user set a kernel, it comes from that.
     """
-    touching, phi = statistics.touching_share, statistics.band(BAND_SHARE * statistics.diameter(25))
+    touching, phi = statistics.touching_share, statistics.band(half_width / upsampling)
     inputs = {"touching_share": touching, "band_share": phi}
     if touching is None:
         return Decision(BETA_UNKNOWN, "No image has two nuclei, so nothing is known about contacts.", inputs)

@@ -14,6 +14,7 @@ PATCH_MULTIPLE = 32  # the coarsest decoder stride times two; also a multiple of
 SMALLEST_PATCH, LARGEST_PATCH = 96, 512
 SMALLEST_NUCLEUS = 9  # px; below it the targets of neighbours run into each other
 FAITHFUL = 0.97  # round trip PQ that labels must reach as targets
+WORTH_FOUR_TIMES = 0.02  # gain of that PQ for which images are enlarged even where it stays under
 
 
 def scale(statistics: Fingerprint) -> Decision:
@@ -37,11 +38,16 @@ def scale(statistics: Fingerprint) -> Decision:
     return Decision(value, because, {"d25_px": d25}, limit)
 
 
+def enlarging_pays(ceiling: float, enlarged: float) -> bool:
+    """Whether labels that are not faithful at their own scale are so, or far more so, in twofold size."""
+    return enlarged >= FAITHFUL > ceiling or enlarged - ceiling >= WORTH_FOUR_TIMES
+
+
 def scale_for_labels(statistics: Fingerprint, ceilings: Mapping[int, float]) -> Decision:
     """The scale where the labels, not the size of the nuclei, decide: round-trip PQ by scale, see `planners.oracle`."""
     because = (
-        f"Images are enlarged twofold: the labels survive the round trip to targets and back with PQ {ceilings[2]:.3f} "
-        f"then, and with {ceilings[1]:.3f} at their own scale."
+        "Images are enlarged twofold, to four times the pixels: the labels survive the round trip to targets and back "
+        f"with PQ {ceilings[2]:.3f} then, and with {ceilings[1]:.3f} at their own scale."
     )
     inputs = {"d25_px": statistics.diameter(25), "ceilings": {str(u): round(c, 4) for u, c in ceilings.items()}}
     return Decision(2, because, inputs)
@@ -80,10 +86,10 @@ def tile_overlap(statistics: Fingerprint, upsampling: int, patch: Sequence[int])
     diameter = statistics.diameter(95) * upsampling
     side = min(patch)
     value = min(max(math.ceil(diameter), side // 4), side // 2)
-    limit = "half of the patch" if value < diameter else None
+    limit = "half of the patch" if value < diameter else "a quarter of the patch" if value > diameter + 1 else None
     because = (
         f"Tiles of {side} px overlap by {value} px (between a quarter and a half), so that a nucleus of "
-        f"{diameter:.1f} px, larger than 95 % of all, is {'nearly ' if limit else ''}whole in one of them."
+        f"{diameter:.1f} px, larger than 95 % of all, is {'nearly ' if value < diameter else ''}whole in one of them."
     )
     return Decision(value, because, {"planned_d95_px": diameter, "patch_px": side}, limit)
 
@@ -92,7 +98,7 @@ def _useful_sides(statistics: Fingerprint, upsampling: int) -> dict[str, int]:
     sides = {
         "13 diameters": 13 * statistics.diameter(50) * upsampling,
         "largest patch": LARGEST_PATCH,
-        "size of the images": max(statistics.image_size["median"]) * upsampling,
+        "size of the images": min(statistics.image_size["median"]) * upsampling,
     }
     return {name: max(SMALLEST_PATCH, _up_to_multiple(side)) for name, side in sides.items()}
 

@@ -42,7 +42,7 @@ def batch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: S
     predicted = cost.bytes(value)
     because = (
         f"Of the bounds on a {limits.name} ({', '.join(f'{name}: {n}' for name, n in bounds.items())}) the tightest "
-        f"counts, but never under {SMALLEST_BATCH}; a step takes {predicted / 2**30:.2f} GiB."
+        f"counts, but {SMALLEST_BATCH} where memory allows; a step takes {predicted / 2**30:.2f} GiB."
     )
     inputs = {
         "bounds": bounds,

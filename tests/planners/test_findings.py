@@ -11,7 +11,7 @@ from planners.rules import Decision
 
 FINE = {
     "scale": Decision(1, "."),
-    "oracle_ceiling": Decision(0.99, "."),
+    "oracle_ceiling": Decision(0.99, ".", {"ceilings": {"distance": {"clean": 0.98}}}),
     "batch_size": Decision(2, ".", {"predicted_bytes": 1, "target_bytes": 2}),
 }
 
@@ -38,7 +38,7 @@ def test_a_fault_is_named_with_examples(fingerprint_of, fault, found, expected) 
 
 
 def test_labels_that_cannot_be_represented_are_said_with_the_number(fingerprint_of) -> None:
-    (sentence,) = findings(fingerprint_of(), FINE | {"oracle_ceiling": Decision(0.871, ".")})
+    (sentence,) = findings(fingerprint_of(), FINE | {"oracle_ceiling": replace(FINE["oracle_ceiling"], value=0.871)})
     assert "PQ 0.871 instead of 0.97" in sentence
 
 
@@ -47,3 +47,9 @@ def test_a_step_that_does_not_fit_is_said_with_both_sizes(fingerprint_of) -> Non
     (sentence,) = findings(fingerprint_of(), FINE | {"batch_size": large})
     assert "3.0 GiB" in sentence
     assert "2.0 GiB" in sentence
+
+
+def test_what_foreground_alone_cannot_part_is_said(fingerprint_of) -> None:
+    merged = Decision(0.99, ".", {"ceilings": {"distance": {"clean": 0.873}}})
+    (sentence,) = findings(fingerprint_of(), FINE | {"oracle_ceiling": merged})
+    assert "PQ 0.873 at best" in sentence

@@ -61,6 +61,13 @@ def test_twice_the_resolution_at_half_the_pixel_size_gives_the_same_plan(write_r
             assert length == pytest.approx(lengths_um(fine, 0.25)[name], abs=grid), name
 
 
+def test_patches_show_as_much_tissue_within_the_multiple_that_networks_need(fingerprint_of) -> None:
+    for d50 in np.linspace(10, 19, 19):
+        coarse = rules.useful_patch(fingerprint_of(d50=d50, side=4000), 1)
+        fine = rules.useful_patch(fingerprint_of(d50=2 * d50, side=4000), 1)
+        assert abs(coarse - fine / 2) <= rules.PATCH_MULTIPLE
+
+
 def lengths_um(decisions, mpp: float) -> dict[str, float]:
     """Every length of a plan in micrometres, by decision."""
     value = {name: decision.value for name, decision in decisions.items()}
@@ -69,6 +76,7 @@ def lengths_um(decisions, mpp: float) -> dict[str, float]:
     return {
         "boundary_kernel": inner * pixel,
         "weight_kernel": outer * pixel,
+        "tile_overlap": value["tile_overlap"] * pixel,
         "decoder": value["decoder"]["diameter"] * pixel,
         "foreground_decoder": value["foreground_decoder"]["diameter"] * pixel,
     }
@@ -79,7 +87,8 @@ def boundary_numbers(statistics: Fingerprint) -> list[float]:
     upsampling = rules.scale(statistics).value
     kernel = rules.boundary_kernel(statistics, upsampling).value
     widened = rules.weight_kernel(statistics, upsampling, kernel).value
-    return [rules.boundary_beta(statistics).value, kernel, widened]
+    beta = rules.boundary_beta(statistics, upsampling, rules.band_half_width(statistics, upsampling)).value
+    return [beta, kernel, widened]
 
 
 def test_half_of_the_images_plan_the_same_weight_and_kernels(write_raw) -> None:

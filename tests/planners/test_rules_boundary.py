@@ -19,18 +19,22 @@ def bands(per_pixel: float) -> list[float]:
     return [min(1.0, per_pixel * h) for h in range(1, 9)]
 
 
+def beta_of(statistics, upsampling: int = 1) -> rules.Decision:
+    return rules.boundary_beta(statistics, upsampling, rules.band_half_width(statistics, upsampling))
+
+
 @few
 @given(diameters, shares, st.floats(0, 0.3))
 def test_beta_lies_between_two_and_four(fingerprint_of, d25, touching, coverage) -> None:
     statistics = fingerprint_of(d25=d25, touching_share=touching, band_share=bands(coverage))
-    assert 2 <= rules.boundary_beta(statistics).value <= 4
+    assert 2 <= beta_of(statistics).value <= 4
 
 
 @few
 @given(diameters, shares, shares, st.floats(0, 0.3))
 def test_beta_rises_with_the_share_of_touching_nuclei(fingerprint_of, d25, one, other, coverage) -> None:
     low, high = (
-        rules.boundary_beta(fingerprint_of(d25=d25, touching_share=t, band_share=bands(coverage))).value
+        beta_of(fingerprint_of(d25=d25, touching_share=t, band_share=bands(coverage))).value
         for t in sorted((one, other))
     )
     assert low <= high
@@ -40,7 +44,7 @@ def test_beta_rises_with_the_share_of_touching_nuclei(fingerprint_of, d25, one, 
 @given(diameters, shares, st.floats(0, 0.3), st.floats(0, 0.3))
 def test_beta_falls_with_the_coverage_of_the_band(fingerprint_of, d25, touching, one, other) -> None:
     high, low = (
-        rules.boundary_beta(fingerprint_of(d25=d25, touching_share=touching, band_share=bands(c))).value
+        beta_of(fingerprint_of(d25=d25, touching_share=touching, band_share=bands(c))).value
         for c in sorted((one, other))
     )
     assert low <= high
@@ -52,7 +56,7 @@ def test_beta_falls_with_the_coverage_of_the_band(fingerprint_of, d25, touching,
 def test_beta_has_the_values_of_the_published_rule(fingerprint_of, touching, phi, expected) -> None:
     # At d25 = 20 px the band is 3 px wide.
     statistics = fingerprint_of(d25=20, touching_share=touching, band_share=bands(phi / 3))
-    assert rules.boundary_beta(statistics).value == pytest.approx(expected, abs=0.02)
+    assert beta_of(statistics).value == pytest.approx(expected, abs=0.02)
 
 
 @few
@@ -61,7 +65,7 @@ def test_the_band_never_carries_more_than_two_thirds_of_the_weight_unless_beta_i
     fingerprint_of, touching, coverage
 ) -> None:
     statistics = fingerprint_of(d25=20, touching_share=touching, band_share=bands(coverage))
-    beta, phi = rules.boundary_beta(statistics).value, statistics.band(3)
+    beta, phi = beta_of(statistics).value, statistics.band(3)
     assert beta == 2 or (1 + beta) * phi / (1 + beta * phi) <= 0.66
 
 
@@ -130,3 +134,25 @@ def test_the_gate_opens_after_a_tenth_of_the_training(fingerprint_of) -> None:
     gate = rules.gate().value
     assert gate == {"alpha": 1.0, "start": 0.1, "full": 0.3}
     assert 0.1 <= rules.boundary_loss_weight().value <= 0.3
+
+
+@few
+@given(diameters, scales)
+def test_beta_is_for_the_band_of_the_kernels_before_rounding(fingerprint_of, d25, upsampling) -> None:
+    statistics = fingerprint_of(d25=d25, d5=d25)
+    kernel = rules.boundary_kernel(statistics, upsampling).value
+    half = kernel // 2 + rules.weight_kernel(statistics, upsampling, kernel).value // 2
+    assert abs(rules.band_half_width(statistics, upsampling) - half) <= 0.5 or half == kernel // 2
+
+
+def test_beta_follows_a_band_that_a_user_set(fingerprint_of) -> None:
+    statistics = fingerprint_of(touching_share=0.5, band_share=bands(0.06))
+    narrow, wide = (rules.boundary_beta(statistics, 1, half).value for half in (1, 6))
+    assert wide < narrow == 4
+
+
+def test_shares_are_read_at_the_scale_of_the_image(fingerprint_of) -> None:
+    statistics = fingerprint_of(d25=10, d5=10, band_share=bands(0.1))
+    # One planned pixel is half a pixel of the image, of which the band covers 5 %.
+    assert rules.boundary_pos_weight(statistics, 2, 3).value == pytest.approx((0.95 / 0.05) ** 0.5, abs=0.01)
+    assert rules.weight_kernel(statistics, 2, 3).inputs["band_share"] == pytest.approx(0.1 * 3 / 2)

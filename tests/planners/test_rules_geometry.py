@@ -134,4 +134,18 @@ def test_the_bound_that_held_the_batch_is_named(fingerprint_of, limits, pixels, 
 def test_tile_overlap_covers_large_nuclei_within_a_quarter_and_a_half(fingerprint_of, d95, upsampling, side) -> None:
     decision = rules.tile_overlap(fingerprint_of(d95=d95), upsampling, [side, side])
     assert side // 4 <= decision.value <= side // 2
-    assert decision.value >= d95 * upsampling or decision.limit
+    assert decision.value >= d95 * upsampling or decision.limit == "half of the patch"
+    assert decision.value <= d95 * upsampling + 1 or decision.limit == "a quarter of the patch"
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "enlarged", "pays"), [(0.96, 0.971, True), (0.9, 0.921, True), (0.9, 0.915, False), (0.96, 0.95, False)]
+)
+def test_images_are_enlarged_for_labels_only_where_that_is_worth_four_times_the_pixels(ceiling, enlarged, pays) -> None:
+    assert rules.enlarging_pays(ceiling, enlarged) == pays
+
+
+@pytest.mark.parametrize(("fits", "batch"), [(1, 1), (3, 3), (40, 16)])
+def test_memory_bounds_the_batch_even_under_two(fingerprint_of, fits, batch) -> None:
+    gib = (10**8 + (fits + 0.5) * Cost(128).bytes_per_sample) / 0.8 / 2**30
+    assert rules.batch_size(fingerprint_of(pixels=10**9), Limits("cuda", gib), 1, Cost(128)).value == batch

@@ -66,6 +66,14 @@ def test_there_are_more_queries_than_nuclei_in_a_crowded_patch(fingerprint_of, d
     assert decision.value >= 1.3 * crowded or decision.limit == "400 queries"
 
 
+def test_enlarged_images_have_more_pixels_and_emptier_patches(fingerprint_of) -> None:
+    statistics = fingerprint_of(pixels=5 * 256 * 256 * 30, density_p99=300)
+    one, two = (rules.iterations(statistics, GPU, u, [256, 256], 2).inputs["wanted"] for u in (1, 2))
+    assert two == 4 * one
+    one, two = (rules.queries(statistics, u, [256, 256]).inputs["nuclei_per_crowded_patch"] for u in (1, 2))
+    assert two == one / 4
+
+
 def test_the_rarest_class_is_named(fingerprint_of) -> None:
     assert "mitosis" in rules.oversampling(fingerprint_of(counts={"other": 990, "mitosis": 10})).because
     assert "one class" in rules.oversampling(fingerprint_of(counts={"nucleus": 10})).because
@@ -88,7 +96,8 @@ def test_every_reason_is_one_sentence(fingerprint_of, d25, touching, limits) -> 
     decisions = [
         rules.scale(statistics), rules.scale_for_labels(statistics, {1: 0.9, 2: 0.98}), rules.network_width(limits),
         rules.encoder(), rules.normalization(statistics), rules.tile_overlap(statistics, 1, [256, 256]),
-        rules.boundary_kernel(statistics, 1), rules.weight_kernel(statistics, 1, 3), rules.boundary_beta(statistics),
+        rules.boundary_kernel(statistics, 1), rules.weight_kernel(statistics, 1, 3),
+        rules.boundary_beta(statistics, 1, 2.5),
         rules.boundary_scales(statistics, 1), rules.boundary_pos_weight(statistics, 1, 3),
         rules.boundary_loss_weight(), rules.gate(), rules.decoder(statistics, 1, ceilings),
         rules.foreground_decoder(statistics, 1, ceilings),

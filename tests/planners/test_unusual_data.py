@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -93,6 +94,31 @@ def test_a_dataset_of_one_used_class_is_planned(write_raw, classes: int) -> None
     plans = json.loads(raw.dataset.plans().read_text())
     assert 0 < plans["nucplan"]["decisions"]["oversampling"]["value"] <= 1
     assert (raw.dataset.preprocessed / "fingerprint.png").is_file()
+
+
+def test_multiplex_images_of_many_channels_are_planned(write_raw, random_case) -> None:
+    raw = write_raw({name: (image[..., 0], *maps) for name, (image, *maps) in grey_cases(random_case)})
+    content = json.loads(raw.dataset.dataset_json.read_text())
+    content["channel_names"] = {str(c): f"marker{c}" for c in range(6)}
+    raw.dataset.dataset_json.write_text(json.dumps(content))
+    for first in raw.dataset.part("images").glob("*_0000.png"):
+        for channel in range(1, 6):
+            shutil.copy(first, first.with_name(first.name.replace("_0000", f"_{channel:04d}")))
+    assert run(raw) == 0
+    plans = json.loads(raw.dataset.plans().read_text())
+    assert plans["configurations"]["2d"]["normalization_schemes"] == ["ZScoreNormalization"] * 6
+
+
+def grey_cases(random_case):
+    return [(name, random_case(seed)) for seed, name in enumerate("abcde")]
+
+
+def test_nuclei_larger_than_a_usual_window_are_in_the_sample(write_raw) -> None:
+    labels = np.zeros((300, 300), np.int32)
+    labels[20:280, 20:280] = 1
+    raw = write_raw({name: case_of(labels) for name in "ab"}, classes=1)
+    sample = sample_labels(raw, raw.cases(), diameter=measure(raw).diameter(95), pixels=2 * 100 * 100)
+    assert sum(window.max() for window in sample) >= 1
 
 
 def test_planning_again_writes_the_same_file(write_raw, random_case) -> None:
