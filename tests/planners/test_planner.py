@@ -115,7 +115,7 @@ def test_images_are_enlarged_where_only_that_keeps_the_labels(plan, monkeypatch)
 def test_labels_that_cannot_be_represented_are_a_warning(plan) -> None:
     checkerboard = np.kron(np.indices((16, 16)).sum(axis=0) % 2, np.ones((2, 2), np.int64))
     labels = np.where(checkerboard, np.arange(32 * 32).reshape(32, 32), 0)
-    (warning,) = plan(labels=[labels])["nucplan"]["warnings"]
+    warning, *_ = plan(labels=[labels])["nucplan"]["warnings"]
     assert "cannot be represented" in warning
     assert "instead of 0.97" in warning
 
