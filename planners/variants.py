@@ -9,6 +9,8 @@ from typing import Any
 from nucplan.files import file_hash
 from nucplan.layout import CONFIGURATION, PLANS_NAME
 
+# All blocks of a model, tapped at equal distances: depth and taps of the plan belong to its own encoder.
+OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
 # Encoders with LayerScale are trained in DINOv2's way (UNI, Virchow, Prov-GigaPath), which goes with these colours.
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -35,7 +37,7 @@ def derive_plans(
     suffixes = []
     architecture = derived["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
     if encoder is not None and encoder != architecture["encoder"]:
-        architecture["encoder"], architecture["encoder_depth"] = encoder, None
+        architecture |= {"encoder": encoder, **OWN_DEPTH}
         suffixes.append(encoder.replace("/", "-"))
     if weights is not None:
         suffixes.append(_use_weights(derived, architecture, weights, 255 if highest_intensity <= 255 else 65535))
@@ -59,7 +61,7 @@ def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights:
     mean, std = ([sum(mean) / 3], [sum(std) / 3]) if channels == 1 else (mean, std)
     architecture |= {
         "encoder_frozen": True,
-        "encoder_depth": None,
+        **OWN_DEPTH,
         "encoder_layer_scale": layer_scale,
         "input_mean": [white * value for value in mean],
         "input_std": [white * value for value in std],

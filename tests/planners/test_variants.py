@@ -1,0 +1,47 @@
+"""Another encoder comes with its own depth and taps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from nucplan.networks.encoders.timm_vit import TimmViT, default_taps
+from nucplan.networks.nucleus_net import NucleusNet
+from planners.variants import derive_plans
+
+
+def plans() -> dict:
+    architecture = {
+        "encoder": "vit_tiny_patch16_224", "encoder_depth": 6, "encoder_taps": [1, 2, 3, 5], "encoder_frozen": False,
+        "features_per_stage": [4, 4, 4, 4, 4],
+    }  # fmt: skip
+    configuration = {
+        "architecture": {"arch_kwargs": architecture},
+        "normalization_schemes": ["ZScoreNormalization"] * 3,
+        "data_identifier": "x",
+    }
+    return {"configurations": {"2d": configuration}, "nucplan": {}, "plans_name": "nucplanPlans"}
+
+
+def network_of(derived: dict) -> NucleusNet:
+    with torch.device("meta"):
+        return NucleusNet(3, 2, **derived["configurations"]["2d"]["architecture"]["arch_kwargs"])
+
+
+def test_another_encoder_is_tapped_over_all_its_blocks() -> None:
+    network = network_of(derive_plans(plans(), encoder="vit_small_patch16_224"))
+    assert network.encoder.taps == default_taps(12)
+    assert network.encoder.taps[-1] == 11
+
+
+def test_pretrained_weights_are_tapped_over_all_blocks_of_their_encoder(tmp_path: Path) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    save_file(TimmViT("vit_tiny_patch16_224", 3).vit.state_dict(), weights)
+    network = network_of(derive_plans(plans(), weights=weights))
+    assert network.encoder.taps == default_taps(12)
+
+
+def test_the_plan_itself_keeps_its_taps() -> None:
+    assert network_of(derive_plans(plans(), seed=3)).encoder.taps == [1, 2, 3, 5]
