@@ -9,10 +9,9 @@ from nucplan.decoder_plan import DECODERS, DecoderPlan, needs_boundary
 from nucplan.errors import NucplanError
 from planners import forms
 from planners.forms import Form, part_of, refuse
-from planners.rules import NORMALIZATIONS, PATCH_MULTIPLE, Decision
+from planners.rules import NORMALIZATIONS, PATCH_MULTIPLE, STRIDES, Decision
 
-STRIDES = (1, 2, 4, 8, 16)
-LARGEST_PATCH = 4096
+LARGEST_SET_PATCH = 4096  # px; rules stay far below it, a user may know better
 MEASURED = {"oracle_ceiling": "set scale, boundary_kernel or decoder, on which it depends"}
 
 
@@ -61,9 +60,11 @@ def apply_override(name: str, decision: Decision, value: Any, context: Mapping[s
 
 def _square(place: str, given: Any, planned: Any) -> list[int]:
     sides = list(given) if isinstance(given, list | tuple) else [given, given]
-    fits = all(type(side) is int and PATCH_MULTIPLE <= side <= LARGEST_PATCH for side in sides)
+    fits = all(type(side) is int and PATCH_MULTIPLE <= side <= LARGEST_SET_PATCH for side in sides)
     if len(sides) != 2 or not fits or sides[0] != sides[1] or sides[0] % PATCH_MULTIPLE:
-        words = f"the side of a square, a multiple of {PATCH_MULTIPLE} from {PATCH_MULTIPLE} to {LARGEST_PATCH} pixels"
+        words = (
+            f"the side of a square, a multiple of {PATCH_MULTIPLE} from {PATCH_MULTIPLE} to {LARGEST_SET_PATCH} pixels"
+        )
         refuse(place, words, given, planned)
     return sides
 

@@ -5,6 +5,7 @@ in order. Lengths are pixels, "planned" ones at the scale that the network sees.
 """
 
 from planners.rules.boundary import (
+    STRIDES,
     band_half_width,
     boundary_beta,
     boundary_kernel,
@@ -45,9 +46,9 @@ from planners.rules.training import (
 )
 
 __all__ = [
-    "FAITHFUL", "FOREGROUND_DECODER", "NORMALIZATIONS", "PATCH_MULTIPLE", "Decision", "Limits", "band_half_width",
-    "batch_size", "best_ceiling", "boundary_beta", "boundary_kernel", "boundary_loss_weight", "boundary_pos_weight",
-    "boundary_scales", "decoder", "decoder_plan", "encoder", "enlarging_pays", "foreground_decoder", "gate",
-    "iterations", "network_width", "normalization", "oracle_ceiling", "oversampling", "patch_size", "queries", "scale",
-    "scale_for_labels", "tile_overlap", "useful_patch", "weight_kernel",
+    "FAITHFUL", "FOREGROUND_DECODER", "NORMALIZATIONS", "PATCH_MULTIPLE", "STRIDES", "Decision", "Limits",
+    "band_half_width", "batch_size", "best_ceiling", "boundary_beta", "boundary_kernel", "boundary_loss_weight",
+    "boundary_pos_weight", "boundary_scales", "decoder", "decoder_plan", "encoder", "enlarging_pays",
+    "foreground_decoder", "gate", "iterations", "network_width", "normalization", "oracle_ceiling", "oversampling",
+    "patch_size", "queries", "scale", "scale_for_labels", "tile_overlap", "useful_patch", "weight_kernel",
 ]  # fmt: skip

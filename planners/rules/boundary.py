@@ -26,8 +26,8 @@ BETA_UNKNOWN = 3.0
 def boundary_kernel(statistics: Fingerprint, upsampling: int) -> Decision:
     """Side k of the square that draws the boundary target: 6 % of the small nuclei to each side of the outline.
 
-    One pixel where thicker would leave less than two pixels inside the smallest nuclei (d5). The seed's k = 3 is the
-    value for nuclei of 9 to 24 px.
+    One pixel where thicker would leave less than two pixels inside the smallest nuclei (d5). The k = 3 of the
+    specification is the value for nuclei of 9 to 24 px.
     """
     d25, d5 = statistics.diameter(25) * upsampling, statistics.diameter(5) * upsampling
     wanted = rounded(BOUNDARY_SHARE * d25)

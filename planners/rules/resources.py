@@ -39,6 +39,7 @@ def batch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: S
     tightest = min(bounds, key=bounds.get)
     # Time and variety are wishes, memory is not.
     value = max(1, min(bounds["memory"], max(SMALLEST_BATCH, bounds[tightest])))
+    held = "memory" if bounds["memory"] <= value else tightest
     predicted = cost.bytes(value)
     because = (
         f"Of the bounds on a {limits.name} ({', '.join(f'{name}: {n}' for name, n in bounds.items())}) the tightest "
@@ -52,4 +53,4 @@ def batch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: S
     }
     if not limits.on_gpu:
         inputs["predicted_seconds"] = round(cost.seconds(value, limits.cores), 3)
-    return Decision(value, because, inputs, tightest)
+    return Decision(value, because, inputs, held)

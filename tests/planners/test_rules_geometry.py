@@ -149,3 +149,10 @@ def test_images_are_enlarged_for_labels_only_where_that_is_worth_four_times_the_
 def test_memory_bounds_the_batch_even_under_two(fingerprint_of, fits, batch) -> None:
     gib = (10**8 + (fits + 0.5) * Cost(128).bytes_per_sample) / 0.8 / 2**30
     assert rules.batch_size(fingerprint_of(pixels=10**9), Limits("cuda", gib), 1, Cost(128)).value == batch
+
+
+def test_memory_is_named_where_it_keeps_a_batch_under_the_smallest(fingerprint_of) -> None:
+    gib = (10**8 + 1.5 * Cost(128).bytes_per_sample) / 0.8 / 2**30
+    # Variety asks for none at all, of which the rule would make two.
+    decision = rules.batch_size(fingerprint_of(pixels=10**4), Limits("cuda", gib), 1, Cost(128))
+    assert (decision.value, decision.limit) == (1, "memory")
