@@ -1,12 +1,12 @@
-"""The segmentation loss: cross-entropy, soft Dice and focal Tversky, each weighted per pixel.
+"""The losses: cross-entropy, soft Dice and focal Tversky for the classes, cross-entropy and soft Dice for boundaries.
 
-All terms take logits ``(B, K + 1, H, W)``, integer targets ``(B, H, W)`` and a weight ``(B, H, W)`` that is 0 where a
-pixel does not count (ignore areas, padding), and are normalised by the sum of the weight, so that a weight changes
-what matters and not the learning rate.
+All terms take a weight ``(B, H, W)`` that is 0 where a pixel does not count (ignore areas, padding), and are normalised
+by its sum, so that a weight changes what matters and not the learning rate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,14 +28,25 @@ class SegmentationLoss:
     dice: float = 0.4
     focal_tversky: float = 0.2
 
-    def __call__(self, logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum (a scalar), and each term by name, unweighted and detached."""
+    def __call__(
+        self, logits: Tensor, target: Tensor, weight: Tensor, norm: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of the terms, and each term by name, unweighted and detached.
+
+        Parameters
+        ----------
+        logits : (B, K + 1, H, W)
+        target : (B, H, W) int64
+        weight : (B, H, W)
+        norm : scalar, optional
+            What the cross-entropy is divided by, where not by the sum of ``weight``.
+        """
         # Half precision loses the sums over a batch of pixels.
         logits = logits.float()
         probabilities = logits.softmax(1)
         overlaps = class_overlaps(probabilities, target, weight)
         terms = {
-            "cross_entropy": cross_entropy(logits, target, weight),
+            "cross_entropy": cross_entropy(logits, target, weight, norm),
             "dice": dice_loss(*overlaps),
             "focal_tversky": focal_tversky_loss(*overlaps),
         }
@@ -43,9 +54,56 @@ class SegmentationLoss:
         return total, {name: term.detach() for name, term in terms.items()}
 
 
-def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean cross-entropy under ``weight``; 0 where no pixel counts."""
+@dataclass(frozen=True)
+class BoundaryLoss:
+    """Sum over the scales s of ``scales[s] * (cross-entropy + soft Dice)``, all at full resolution.
+
+    Attributes
+    ----------
+    scales
+        Decoder stride -> weight lambda.
+    pos_weight
+        Weight of boundary pixels in the cross-entropy.
+    """
+
+    scales: Mapping[int, float]
+    pos_weight: float
+
+    def __call__(
+        self, logits: Mapping[int, Tensor], boundary: Tensor, counts: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of the terms, and each term by name and stride, unweighted and detached.
+
+        Parameters
+        ----------
+        logits : stride -> (B, 1, H, W)
+        boundary : (B, H, W) bool
+            From `nucplan.targets.boundary_map`.
+        counts : (B, H, W)
+            1 where a pixel counts, else 0.
+        """
+        target = boundary.to(counts.dtype)
+        total, terms = counts.new_zeros(()), {}
+        for stride, of_stride in logits.items():
+            of_stride = of_stride[:, 0].float()
+            bce = binary_cross_entropy(of_stride, target, counts, self.pos_weight)
+            dice = dice_loss(*_overlaps(of_stride.sigmoid(), target, counts))
+            total = total + self.scales[stride] * (bce + dice)
+            terms |= {f"boundary_bce_{stride}": bce.detach(), f"boundary_dice_{stride}": dice.detach()}
+        return total, terms
+
+
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, norm: Tensor | None = None) -> Tensor:
+    """Sum of the cross-entropy under ``weight``, divided by ``norm`` (default: its sum); 0 where no pixel counts."""
     per_pixel = functional.cross_entropy(logits, target, reduction="none")
+    return (per_pixel * weight).sum() / (weight.sum() if norm is None else norm).clamp_min(SMOOTH)
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, pos_weight: float) -> Tensor:
+    """Mean binary cross-entropy under ``weight``, positive pixels ``pos_weight`` times as dear; all (B, H, W)."""
+    per_pixel = functional.binary_cross_entropy_with_logits(
+        logits, target, reduction="none", pos_weight=logits.new_tensor(pos_weight)
+    )
     return (per_pixel * weight).sum() / weight.sum().clamp_min(SMOOTH)
 
 
@@ -53,12 +111,15 @@ def class_overlaps(probabilities: Tensor, target: Tensor, weight: Tensor) -> tup
     """Soft true positives, false positives and false negatives of the K foreground classes, each (K,)."""
     classes = probabilities.shape[1]
     truth = functional.one_hot(target, classes).movedim(-1, 1)[:, 1:].to(probabilities.dtype)
-    predicted = probabilities[:, 1:]
-    weight = weight[:, None]
-    sums = (0, 2, 3)
-    true_positives = (predicted * truth * weight).sum(sums)
-    false_positives = (predicted * weight).sum(sums) - true_positives
-    false_negatives = (truth * weight).sum(sums) - true_positives
+    return _overlaps(probabilities[:, 1:], truth, weight[:, None], (0, 2, 3))
+
+
+def _overlaps(
+    predicted: Tensor, truth: Tensor, weight: Tensor, over: tuple[int, ...] = (0, 1, 2)
+) -> tuple[Tensor, Tensor, Tensor]:
+    true_positives = (predicted * truth * weight).sum(over)
+    false_positives = (predicted * weight).sum(over) - true_positives
+    false_negatives = (truth * weight).sum(over) - true_positives
     return true_positives, false_positives, false_negatives
 
 

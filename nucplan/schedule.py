@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of the iteration, so that a resumed run needs no scheduler state."""
+"""Learning rate and gate strength as pure functions of the iteration: a resumed run needs no scheduler state."""
 
 from __future__ import annotations
 
@@ -42,6 +42,35 @@ class CosineRestarts:
         position = (iteration % cycle) / max(1.0, cycle - 1)
         annealed = self.floor + (self.peak - self.floor) * (1 + math.cos(math.pi * min(1.0, position))) / 2
         return annealed * min(1.0, (iteration + 1) / max(1.0, self.warmup * self.iterations))
+
+
+@dataclass(frozen=True)
+class GateWarmUp:
+    """Strength of the boundary gate: 0 at first, then a line up to ``alpha``, which holds to the end.
+
+    Attributes
+    ----------
+    iterations
+        Length of the run.
+    alpha
+        Final strength.
+    start, full
+        Shares of the run at which the gate begins to open and is open.
+    """
+
+    iterations: int
+    alpha: float
+    start: float
+    full: float
+
+    def __call__(self, iteration: int) -> float:
+        """The strength at iteration 0, 1, ..., iterations - 1."""
+        share = iteration / self.iterations
+        if share >= self.full:
+            return self.alpha
+        if share <= self.start:
+            return 0.0
+        return self.alpha * (share - self.start) / (self.full - self.start)
 
 
 def epochs(iterations: int) -> tuple[int, int]:

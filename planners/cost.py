@@ -127,17 +127,23 @@ def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool)
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from nucplan.losses import SegmentationLoss
+    from nucplan.losses import BoundaryLoss
+    from nucplan.objective import BoundaryObjective, Objective, PatchTargets
     from planners.counting import mixed_precision
 
-    images = torch.empty(shape)
-    labels = torch.empty(shape[0], 2, *shape[2:], dtype=torch.int32)
+    images, patches = torch.empty(shape), (shape[0], *shape[2:])
+    boundary = BoundaryObjective(3, BoundaryLoss(dict.fromkeys(network.boundary_strides, 1.0), 1.0), 1.0, 1.0)
+    objective = Objective(boundary=boundary if network.boundary_strides else None)
     with FlopCounterMode(display=False) as flops:
+        targets = PatchTargets(
+            classes=torch.zeros(patches, dtype=torch.int64),
+            counts=torch.empty(patches),
+            boundary=torch.empty(patches, dtype=torch.bool),
+            emphasis=torch.empty(patches),
+        )
         with mixed_precision(on_gpu):
             maps = network.maps(images)
-            target = labels[:, 0].long()
-            counts = target >= 0
-            total, _ = SegmentationLoss()(maps.semantic, torch.where(counts, target, 0), counts.float())
-        del maps, target, counts
+            total, _ = objective(maps, targets)
+        del maps, targets
         total.backward()
     return flops.get_total_flops()

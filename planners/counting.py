@@ -14,7 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # Of what networks and losses here call: the functions that autocast runs in float32 on a GPU, but not on a CPU.
-FLOAT32_ON_GPU = {functional.group_norm, functional.layer_norm, functional.softmax, torch.softmax, Tensor.softmax}
+FLOAT32_ON_GPU = {
+    functional.group_norm, functional.layer_norm, functional.softmax, torch.softmax, Tensor.softmax,
+    functional.binary_cross_entropy_with_logits,
+}  # fmt: skip
 
 
 class ByteCounter(TorchDispatchMode):

@@ -169,6 +169,7 @@ FORMS: dict[str, Form] = {
     "boundary_scales": _stride_weights,
     "boundary_pos_weight": forms.number(0, 100, above=True),
     "boundary_loss_weight": forms.number(0, 1),
+    "boundary_weight_normalised": forms.yes_or_no,
     "gate": forms.parts({"alpha": forms.number(0, 4), "start": forms.number(0, 1), "full": forms.number(0, 1)}),
     "oversampling": forms.number(0, 1),
     "decoder": forms.parts({"name": forms.one_of(DECODERS), **DECODER_NUMBERS}),

@@ -22,8 +22,8 @@ NETWORK = "nucplan.networks.nucleus_net.NucleusNet"
 DECISIONS = (
     "scale", "network_width", "encoder", "normalization", "patch_size", "batch_size", "tile_overlap",
     "boundary_kernel", "weight_kernel", "boundary_beta", "boundary_scales", "boundary_pos_weight",
-    "boundary_loss_weight", "gate", "decoder", "foreground_decoder", "oracle_ceiling", "iterations", "oversampling",
-    "queries",
+    "boundary_loss_weight", "boundary_weight_normalised", "gate", "decoder", "foreground_decoder", "oracle_ceiling",
+    "iterations", "oversampling", "queries",
 )  # fmt: skip
 
 
@@ -104,9 +104,9 @@ def decide(
     chosen_by_user = decisions["boundary_kernel"].overridden or decisions["weight_kernel"].overridden
     half_width = kernel // 2 + widened // 2 if chosen_by_user else rules.band_half_width(fingerprint, upsampling)
     settle("boundary_beta", rules.boundary_beta(fingerprint, upsampling, half_width))
-    settle("boundary_scales", rules.boundary_scales(fingerprint, upsampling))
     settle("boundary_pos_weight", rules.boundary_pos_weight(fingerprint, upsampling, kernel))
     settle("boundary_loss_weight", rules.boundary_loss_weight())
+    settle("boundary_weight_normalised", rules.boundary_weight_normalised())
     settle("gate", rules.gate())
     settle("iterations", rules.iterations(fingerprint, limits, upsampling, patch, decisions["batch_size"].value))
     settle("oversampling", rules.oversampling(fingerprint))
@@ -162,7 +162,12 @@ def _patches(decisions: _Decisions, fingerprint: Fingerprint, limits: Limits) ->
     """What the network sees per step; costs are counted on the network that the plan describes."""
     upsampling, settle = decisions["scale"].value, decisions.settle
     widths = settle("network_width", rules.network_width(limits))
-    architecture = _architecture(settle("encoder", rules.encoder()), widths)["arch_kwargs"]
+    scales = settle("boundary_scales", rules.boundary_scales(fingerprint, upsampling))
+    # The costliest config is counted, so that the same plan serves all of them.
+    architecture = _architecture(settle("encoder", rules.encoder()), widths)["arch_kwargs"] | {
+        "boundary_strides": [int(stride) for stride in scales],
+        "boundary_attention": True,
+    }
     settle("normalization", rules.normalization(fingerprint))
     channels, classes = len(fingerprint.intensity), len(fingerprint.class_instances)
 

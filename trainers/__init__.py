@@ -7,7 +7,12 @@ from importlib import import_module
 from nucplan.errors import NucplanError
 
 # Best last: a command without --config takes the last one.
-CONFIGS = {"baseline": "trainers.baseline.nnUNetTrainerNucBaseline"}
+CONFIGS = {
+    "baseline": "trainers.baseline.nnUNetTrainerNucBaseline",
+    "boundary": "trainers.boundary.nnUNetTrainerNucBoundary",
+    "boundary_weighted": "trainers.boundary.nnUNetTrainerNucBoundaryWeighted",
+    "boundary_attention": "trainers.boundary.nnUNetTrainerNucBoundaryAttention",
+}
 DEFAULT_CONFIG = list(CONFIGS)[-1]
 
 

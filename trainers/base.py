@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import math
 from pathlib import Path
@@ -20,14 +19,15 @@ from nucplan import augmentation
 from nucplan.checkpoints import FINAL, LATEST, load_checkpoint, save_checkpoint
 from nucplan.devices import usable_cores
 from nucplan.errors import NucplanError
-from nucplan.files import atomic_path
+from nucplan.layout import CONFIGURATION
 from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
-from nucplan.losses import SegmentationLoss
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
 from nucplan.networks.weights import load_encoder_weights
+from nucplan.objective import BoundaryObjective, Objective, PatchTargets
 from nucplan.progress import progress
-from nucplan.schedule import CosineRestarts, epochs
+from nucplan.schedule import CosineRestarts, GateWarmUp, epochs
+from trainers.epoch_log import EpochLog
 
 VALIDATION_BATCHES = 4
 
@@ -36,7 +36,20 @@ class NucleusTrainer(nnUNetTrainer):
     """A deterministic nnU-Net trainer for nuclei; configs are subclasses that declare what is on.
 
     Reads everything from the plan. ``set_budget`` before the training changes its length.
+
+    Attributes
+    ----------
+    boundary_supervision
+        Boundary heads and their loss.
+    boundary_weighting
+        The segmentation loss weighs more near boundaries.
+    boundary_attention
+        The decoder goes on from features that the boundary heads gate.
     """
+
+    boundary_supervision = False
+    boundary_weighting = False
+    boundary_attention = False
 
     def __init__(
         self,
@@ -58,7 +71,7 @@ class NucleusTrainer(nnUNetTrainer):
         self.num_val_iterations_per_epoch = VALIDATION_BATCHES
         self.inference_allowed_mirroring_axes = (0, 1)
         self.workers = min(8, usable_cores() // 2)
-        self.history: list[dict[str, float]] = []
+        self.log = EpochLog()
         self.lock: FoldLock | None = None
         self._iteration = 0
         self._random_state: dict[str, Any] | None = None
@@ -71,7 +84,13 @@ class NucleusTrainer(nnUNetTrainer):
     def set_budget(self, iterations: int) -> None:
         """Set the length of the training, in iterations (rounded up to whole epochs of at most 50)."""
         self.num_epochs, self.num_iterations_per_epoch = epochs(iterations)
-        self.schedule = CosineRestarts(self.num_epochs * self.num_iterations_per_epoch)
+        length = self.num_epochs * self.num_iterations_per_epoch
+        self.schedule = CosineRestarts(length)
+        self.gate = GateWarmUp(length, **self.decision("gate"))
+
+    def iteration_of(self, epoch: int) -> int:
+        """The number of iterations before an epoch."""
+        return epoch * self.num_iterations_per_epoch
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -97,7 +116,16 @@ class NucleusTrainer(nnUNetTrainer):
         num_output_channels,
         enable_deep_supervision=False,
     ) -> NucleusNet:
-        return NucleusNet(num_input_channels, num_output_channels, **configuration_manager.network_arch_init_kwargs)
+        return NucleusNet(num_input_channels, num_output_channels, **cls.network_arguments(plans_manager.plans))
+
+    @classmethod
+    def network_arguments(cls, plans: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of `NucleusNet` beside the channels and classes: the plan's, and the parts that are on."""
+        arguments = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
+        if not cls.boundary_supervision:
+            return arguments
+        strides = [int(stride) for stride in plans["nucplan"]["decisions"]["boundary_scales"]["value"]]
+        return arguments | {"boundary_strides": strides, "boundary_attention": cls.boundary_attention}
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Nothing to switch: the network has one output."""
@@ -109,8 +137,12 @@ class NucleusTrainer(nnUNetTrainer):
         # Compilation takes minutes, and one network serves both maps() and forward().
         return False
 
-    def _build_loss(self) -> SegmentationLoss:
-        return SegmentationLoss()
+    def _build_loss(self) -> Objective:
+        ignored = self.label_manager.ignore_label
+        if not self.boundary_supervision:
+            return Objective(ignore_label=ignored)
+        boundary = BoundaryObjective.from_decisions(self.plan["decisions"], self.boundary_weighting)
+        return Objective(boundary=boundary, ignore_label=ignored)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, None]:
         trained = [p for p in self.network.parameters() if p.requires_grad]
@@ -143,31 +175,19 @@ class NucleusTrainer(nnUNetTrainer):
 
     # -- one step --------------------------------------------------------------------------------------------------
 
-    def compute_loss(self, maps: NucleusMaps, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total loss of a batch and its terms; ``labels`` is (B, 2, P, P) [class, instance]."""
-        target, counts = self.split_target(labels)
-        return self.loss(maps.semantic, target, counts.float())
-
-    def split_target(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Class per pixel (B, P, P) int64 with 0 where it does not count, and where it counts (B, P, P) bool."""
-        target = labels[:, 0].long()
-        counts = target >= 0
-        if self.label_manager.has_ignore_label:
-            counts &= target != self.label_manager.ignore_label
-        return torch.where(counts, target, 0), counts
-
-    def _forward(self, batch: dict[str, Tensor]):
+    def _forward(self, batch: dict[str, Tensor]) -> tuple[NucleusMaps, PatchTargets, Tensor, dict[str, Tensor]]:
         images = batch["image"].to(self.device, non_blocking=True)
-        labels = batch["labels"].to(self.device, non_blocking=True)
+        targets = self.loss.targets(batch["labels"].to(self.device, non_blocking=True))
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
             maps = self.network.maps(images)
-            total, terms = self.compute_loss(maps, labels)
-        return maps, labels, total, terms
+            total, terms = self.loss(maps, targets)
+        return maps, targets, total, terms
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
-        rate = self.schedule(self.current_epoch * self.num_iterations_per_epoch + self._iteration)
+        iteration = self.iteration_of(self.current_epoch) + self._iteration
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.schedule(iteration)
+        self.network.gate_strength = self.gate(iteration)
         self.optimizer.zero_grad(set_to_none=True)
         _, _, total, terms = self._forward(batch)
         if not torch.isfinite(total):
@@ -193,11 +213,10 @@ class NucleusTrainer(nnUNetTrainer):
         self.grad_scaler.update()
 
     def validation_step(self, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
-        maps, labels, total, _ = self._forward(batch)
-        target, counts = self.split_target(labels)
-        predicted = maps.semantic.argmax(1)
-        classes = torch.arange(1, maps.semantic.shape[1], device=target.device)[:, None]
-        is_truth = target[counts] == classes
+        maps, targets, total, _ = self._forward(batch)
+        counts, predicted = targets.counts > 0, maps.semantic.argmax(1)
+        classes = torch.arange(1, maps.semantic.shape[1], device=predicted.device)[:, None]
+        is_truth = targets.classes[counts] == classes
         is_predicted = predicted[counts] == classes
         hits = (is_truth & is_predicted).sum(1)
         return {
@@ -224,7 +243,7 @@ class NucleusTrainer(nnUNetTrainer):
                 f"Fold {self.fold}, epoch {self.current_epoch + 1}/{self.num_epochs}",
             )
         )
-        self.logger.log("lrs", self.schedule(self.current_epoch * self.num_iterations_per_epoch), self.current_epoch)
+        self.logger.log("lrs", self.schedule(self.iteration_of(self.current_epoch)), self.current_epoch)
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         super().on_train_epoch_end(train_outputs)
@@ -237,16 +256,15 @@ class NucleusTrainer(nnUNetTrainer):
     def on_epoch_end(self) -> None:
         self.logger.log("epoch_end_timestamps", time(), self.current_epoch)
         seconds = self._logged("epoch_end_timestamps") - self._logged("epoch_start_timestamps")
-        record = {"epoch": self.current_epoch, "learning_rate": self._logged("lrs"), **self._terms}
-        record |= {"validation_loss": self._logged("val_losses"), "validation_dice": self._logged("mean_fg_dice")}
-        self.history.append(record)
+        self.log.add(
+            {"epoch": self.current_epoch, "learning_rate": self._logged("lrs"), **self._strengths(), **self._terms}
+            | {"validation_loss": self._logged("val_losses"), "validation_dice": self._logged("mean_fg_dice")}
+        )
         # First of all: whatever fails after it, the epoch is not lost.
         self.save_checkpoint(str(Path(self.output_folder) / LATEST))
-        self._write_metrics()
+        self.log.write(Path(self.output_folder))
         self.print_to_log_file(
-            f"epoch {self.current_epoch + 1}/{self.num_epochs}  "
-            + "  ".join(f"{name} {value:.4g}" for name, value in record.items() if name != "epoch")
-            + f"  ({seconds:.0f} s)",
+            f"epoch {self.current_epoch + 1}/{self.num_epochs}  {self.log.line()}  ({seconds:.0f} s)",
             also_print_to_console=True,
             add_timestamp=False,
         )
@@ -254,20 +272,22 @@ class NucleusTrainer(nnUNetTrainer):
             self.lock.heartbeat()
         self.current_epoch += 1
 
+    def _strengths(self) -> dict[str, float]:
+        """Alpha at the start of the epoch, and the weights lambda of the boundary terms, where they are on."""
+        strengths: dict[str, float] = {}
+        if self.boundary_attention:
+            strengths["alpha"] = self.gate(self.iteration_of(self.current_epoch))
+        if self.boundary_supervision:
+            strengths["lambda_boundary"] = self.loss.boundary.weight
+            strengths |= {f"lambda_{s}": self.loss.boundary.loss.scales[s] for s in self.network.boundary_strides}
+        return strengths
+
     def _logged(self, key: str) -> float:
         return float(self.logger.get_value(key, step=-1))
 
-    def _write_metrics(self) -> None:
-        with (
-            atomic_path(Path(self.output_folder) / "metrics.csv") as temporary,
-            open(temporary, "w", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
-
     def on_train_end(self) -> None:
         self.dataloader_train = self.dataloader_val = None
+        self.log.close()
         # nnU-Net counts the epoch up before this and saves "epoch + 1".
         self.current_epoch -= 1
         self.save_checkpoint(str(Path(self.output_folder) / FINAL))
@@ -287,19 +307,18 @@ class NucleusTrainer(nnUNetTrainer):
         save_checkpoint(self._checkpoint(), Path(filename))
 
     def _checkpoint(self) -> dict[str, Any]:
-        kwargs = self.configuration_manager.network_arch_init_kwargs
         return {
             "network_weights": self.network.state_dict(),
             "network_kwargs": {
                 "input_channels": self.num_input_channels,
                 "num_classes": self.label_manager.num_segmentation_heads,
-                **kwargs,
+                **self.network_arguments(self.plans_manager.plans),
             },
             "optimizer_state": self.optimizer.state_dict(),
             "grad_scaler_state": None if self.grad_scaler is None else self.grad_scaler.state_dict(),
             "random_state": _random_state(),
             "logging": _plain(self.logger.get_checkpoint()),
-            "history": self.history,
+            "history": self.log.history,
             "_best_ema": None,
             "current_epoch": self.current_epoch + 1,
             "epochs": [self.num_epochs, self.num_iterations_per_epoch],
@@ -330,7 +349,7 @@ class NucleusTrainer(nnUNetTrainer):
         if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
             self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
         self.current_epoch = checkpoint["current_epoch"]
-        self.history = checkpoint["history"]
+        self.log = EpochLog(checkpoint["history"])
         self.logger.load_checkpoint(checkpoint["logging"])
         self._random_state = checkpoint["random_state"]
         if self.current_epoch < self.num_epochs:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
@@ -19,7 +18,8 @@ from nucplan.checkpoints import FINAL, load_checkpoint
 from nucplan.datasets.raw import parse_labels
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash, read_json
-from nucplan.inference.tiles import predict_probabilities
+from nucplan.inference.placement import at_image_grid
+from nucplan.inference.tiles import has_boundary, predict_probabilities
 from nucplan.instances import (
     DecoderPlan,
     Instances,
@@ -90,9 +90,19 @@ class Predictor:
         return parse_labels(self.dataset_json["labels"], Path("dataset.json"))[0]
 
     @property
+    def has_boundary(self) -> bool:
+        """Whether the networks predict boundaries."""
+        return has_boundary(self.networks)
+
+    @property
+    def gate_strength(self) -> float:
+        """Alpha of the boundary gate, the mean over the networks; 0 where they have none."""
+        return float(np.mean([getattr(network, "gate_strength", 0.0) for network in self.networks]))
+
+    @property
     def decoder_plan(self) -> DecoderPlan:
-        """How the maps of these networks, which have no boundary, become nuclei."""
-        return DecoderPlan.from_dict(self._decision("foreground_decoder"))
+        """How the maps of these networks become nuclei: with the boundary where they predict one."""
+        return DecoderPlan.from_dict(self._decision("decoder" if self.has_boundary else "foreground_decoder"))
 
     def __call__(self, image: np.ndarray, progress=iter) -> Instances:
         """Nuclei of one picture.
@@ -117,15 +127,12 @@ class Predictor:
         self._refuse_other_channels(image)
         if not image.any():
             return instances_from_labels(np.zeros(image.shape[:2], np.int32), class_count=len(self.class_names))
-        probabilities, region = self.probabilities(image, progress)
-        instances = decode(NucleusProbabilities(probabilities), self.decoder_plan)
-        height, width = (stop - start for start, stop in region)
-        if probabilities.shape[1:] == image.shape[:2] == (height, width):
-            return instances
-        return _at_image_size(instances, image.shape[:2], region, (height, width))
+        maps, region = self.probabilities(image, progress)
+        return self.decode(maps, region, image.shape[:2])
 
-    def probabilities(self, image: np.ndarray, progress=iter) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """Class probabilities (K + 1, h, w) float16 at the planned scale, and the rows and columns that they cover."""
+    def probabilities(self, image: np.ndarray, progress=iter) -> tuple[NucleusProbabilities, list[tuple[int, int]]]:
+        """Probability maps (h, w) at the planned scale, and the rows and columns of the picture that they cover."""
+        self._refuse_other_channels(image)
         network_input, region = self._preprocess(image)
         patch = self._decision("patch_size")[0]
         maps = predict_probabilities(
@@ -139,6 +146,18 @@ class Predictor:
             progress=progress,
         )
         return maps, region
+
+    def decode(
+        self,
+        maps: NucleusProbabilities,
+        region: list[tuple[int, int]],
+        shape: tuple[int, int],
+        plan: DecoderPlan | None = None,
+    ) -> Instances:
+        """Nuclei at the size (H, W) of the picture from what `probabilities` returned, by another plan where given."""
+        instances = decode(maps, plan or self.decoder_plan)
+        labels = at_image_grid(instances.labels, region, shape)
+        return instances if labels is instances.labels else relabelled(instances, labels)
 
     def _decision(self, name: str) -> Any:
         decisions = self.plans["nucplan"]["decisions"]
@@ -184,14 +203,3 @@ def load_network(checkpoint: Path, device: torch.device) -> NucleusNet:
     network = NucleusNet(**content["network_kwargs"])
     network.load_state_dict(content["network_weights"])
     return network.to(device).eval()
-
-
-def _at_image_size(
-    instances: Instances, shape: tuple[int, int], region: list[tuple[int, int]], size: tuple[int, int]
-) -> Instances:
-    """Undo scale and crop: nearest neighbour, so that ids stay ids; the table is measured again."""
-    labels = cv2.resize(instances.labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    whole = np.zeros(shape, np.int32)
-    (top, bottom), (left, right) = region
-    whole[top:bottom, left:right] = labels
-    return relabelled(instances, whole)

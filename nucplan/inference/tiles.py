@@ -1,4 +1,4 @@
-"""Gaussian-weighted overlapping tiles: class probabilities of an image of any size in bounded memory."""
+"""Gaussian-weighted overlapping tiles: probability maps of an image of any size in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from nucplan.instances import NucleusProbabilities
+from nucplan.networks.nucleus_net import NucleusMaps
 
 MIRRORS = ((), (2,), (3,), (2, 3))
 
@@ -38,8 +41,8 @@ def predict_probabilities(
     device: torch.device,
     mirror: bool = False,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> np.ndarray:
-    """Mean class probabilities of an ensemble.
+) -> NucleusProbabilities:
+    """Mean class and boundary probabilities of an ensemble.
 
     Works through the image one row of tiles at a time; beside image and result it holds one band of accumulated
     probabilities, whatever the number of networks.
@@ -47,7 +50,7 @@ def predict_probabilities(
     Parameters
     ----------
     networks
-        Each with ``maps(images)``, in evaluation mode on ``device``.
+        Each with ``maps(images)``, in evaluation mode on ``device``; all or none with a boundary.
     image
         (C, H, W) float32, normalised, at the planned scale.
     tile, overlap
@@ -63,8 +66,8 @@ def predict_probabilities(
 
     Returns
     -------
-    ndarray
-        (K + 1, H, W) float16.
+    NucleusProbabilities
+        ``semantic`` (K + 1, H, W) and ``boundary`` (H, W), that of the finest head, or None; float16.
     """
     padded = _pad_to(image, tile)
     height, width = padded.shape[1:]
@@ -87,7 +90,13 @@ def predict_probabilities(
         done = next_row - row
         result[:, row:next_row] = (band[:, :done] / weight[:done]).numpy()
         band, weight = _advance(band, done), _advance(weight, done)
-    return result[:, : image.shape[1], : image.shape[2]]
+    result = result[:, : image.shape[1], : image.shape[2]]
+    return NucleusProbabilities(result[:-1], result[-1]) if has_boundary(networks) else NucleusProbabilities(result)
+
+
+def has_boundary(networks: Sequence[nn.Module]) -> bool:
+    """Whether all of these networks have boundary heads."""
+    return all(getattr(network, "boundary_strides", ()) for network in networks)
 
 
 def _ensemble(networks: Sequence[nn.Module], images: Tensor, mirror: bool) -> Tensor:
@@ -96,9 +105,18 @@ def _ensemble(networks: Sequence[nn.Module], images: Tensor, mirror: bool) -> Te
     with torch.autocast(images.device.type, enabled=images.device.type == "cuda"):
         for network in networks:
             for axes in mirrors:
-                logits = network.maps(torch.flip(images, axes)).semantic
-                total = total.to(logits.device) + torch.flip(logits.float().softmax(1), axes)
+                probabilities = _probabilities(network.maps(torch.flip(images, axes)))
+                total = total.to(images.device) + torch.flip(probabilities, axes)
     return total / (len(networks) * len(mirrors))
+
+
+def _probabilities(maps: NucleusMaps) -> Tensor:
+    """(B, K + 1, H, W) class probabilities, with that of the boundary, where there is one, as a further channel."""
+    semantic = maps.semantic.float().softmax(1)
+    if not maps.boundary:
+        return semantic
+    finest = maps.boundary[min(maps.boundary)]
+    return torch.cat([semantic, finest.float().sigmoid()], dim=1)
 
 
 def _pad_to(image: np.ndarray, tile: int) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,12 @@ class SkipDecoder(nn.Module):
             width = features[stride]
             self.merges[str(stride)] = nn.Sequential(ConvBlock(width, width), ConvBlock(width, width))
 
-    def forward(self, taps: Sequence[Tensor], pyramid: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    def forward(
+        self,
+        taps: Sequence[Tensor],
+        pyramid: Mapping[int, Tensor],
+        refine: Callable[[int, Tensor], Tensor] = lambda _stride, features: features,
+    ) -> dict[int, Tensor]:
         """Merge from coarse to fine.
 
         Parameters
@@ -54,6 +60,8 @@ class SkipDecoder(nn.Module):
             Four maps (B, D, H/s, W/s), shallow to deep.
         pyramid
             One map (B, features[s], H/s, W/s) per stride s.
+        refine
+            Called with each stride and its features; the decoder goes on from what it returns. Heads plug in here.
 
         Returns
         -------
@@ -69,7 +77,7 @@ class SkipDecoder(nn.Module):
             if x is not None:
                 parts.append(self.ups[key](x))
             # A sum, not CellViT's concatenation: half the cost at full resolution, where most of it is.
-            decoded[stride] = x = merge(torch.stack(parts).sum(0))
+            decoded[stride] = x = refine(stride, merge(reduce(torch.add, parts)))
         return decoded
 
 

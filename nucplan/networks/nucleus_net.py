@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from nucplan.networks.boundary import BoundaryBranch, at_full_resolution
 from nucplan.networks.decoder import SkipDecoder
 from nucplan.networks.encoders.timm_vit import TimmViT
+from nucplan.networks.heads import LogitHead
 from nucplan.networks.stem import PixelStem
 
 
@@ -20,33 +23,16 @@ class NucleusMaps(NamedTuple):
     ----------
     semantic
         (B, K + 1, H, W): background and K classes.
+    boundary
+        Decoder stride -> (B, 1, H, W), finest first; empty where the network has no boundary heads.
     """
 
     semantic: Tensor
-
-
-class LogitHead(nn.Conv2d):
-    """1x1 convolution to logits, multiplied by ``gain``.
-
-    Adam moves a weight by at most the learning rate per step, so a few hundred steps at 5e-4 cannot make a plain head
-    confident; the gain is a larger step for this layer alone. Weights start smaller by it, so the first logits are
-    as usual.
-    """
-
-    gain = 8.0
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1)
-        with torch.no_grad():
-            self.weight /= self.gain
-            self.bias.zero_()
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.gain * super().forward(features)
+    boundary: Mapping[int, Tensor] = MappingProxyType({})
 
 
 class NucleusNet(nn.Module):
-    """ViT encoder next to a pixel stem, a shared decoder and a semantic head.
+    """ViT encoder next to a pixel stem, a shared decoder, a semantic head and, where asked for, boundary heads.
 
     Parameters
     ----------
@@ -69,6 +55,10 @@ class NucleusNet(nn.Module):
         None for images that come normalised.
     encoder_taps
         Indices of the four blocks that the decoder reads, ascending; None for a quarter, half, ... of the depth.
+    boundary_strides
+        Decoder strides that have a boundary head; those that this decoder does not reach are left out.
+    boundary_attention
+        Whether the decoder goes on from features that these heads gate.
     """
 
     def __init__(
@@ -83,6 +73,8 @@ class NucleusNet(nn.Module):
         input_mean: Sequence[float] | None = None,
         input_std: Sequence[float] | None = None,
         encoder_taps: Sequence[int] | None = None,
+        boundary_strides: Sequence[int] = (),
+        boundary_attention: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("input_mean", torch.tensor(input_mean or [0.0]).view(1, -1, 1, 1), persistent=False)
@@ -95,12 +87,40 @@ class NucleusNet(nn.Module):
         self.stem = PixelStem(input_channels, features)
         self.decoder = SkipDecoder(self.encoder.channels, self.encoder.stride, features)
         self.semantic_head = LogitHead(features[1], num_classes)
+        self.boundary_strides = tuple(sorted(set(boundary_strides) & set(features)))
+        # Last, so that the parts that all configs share start from the same random numbers.
+        self.boundary_branches = nn.ModuleDict(
+            {str(stride): BoundaryBranch(features[stride], boundary_attention) for stride in self.boundary_strides}
+        )
+        # Channels innermost: convolutions of few channels then need no copies in another layout.
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def gate_strength(self) -> float:
+        """Alpha of the boundary gates; 0 where there are none."""
+        return max((float(b.alpha) for b in self.boundary_branches.values() if b.alpha is not None), default=0.0)
+
+    @gate_strength.setter
+    def gate_strength(self, alpha: float) -> None:
+        for branch in self.boundary_branches.values():
+            if branch.alpha is not None:
+                branch.alpha.fill_(alpha)
 
     def maps(self, images: Tensor) -> NucleusMaps:
         """(B, C, H, W) float, H and W multiples of the encoder's stride, to logits at full resolution."""
         images = (images - self.input_mean) / self.input_std
-        features = self.decoder(self.encoder(images), self.stem(images))
-        return NucleusMaps(semantic=self.semantic_head(features[1]))
+        images = images.contiguous(memory_format=torch.channels_last)
+        boundary: dict[int, Tensor] = {}
+
+        def refine(stride: int, features: Tensor) -> Tensor:
+            if stride not in self.boundary_strides:
+                return features
+            features, logits = self.boundary_branches[str(stride)](features)
+            boundary[stride] = at_full_resolution(logits, stride)
+            return features
+
+        features = self.decoder(self.encoder(images), self.stem(images), refine)
+        return NucleusMaps(self.semantic_head(features[1]), dict(sorted(boundary.items())))
 
     def forward(self, images: Tensor) -> Tensor:
         """The semantic logits (B, K + 1, H, W) alone: what stock nnU-Net inference expects of a network."""

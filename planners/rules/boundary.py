@@ -120,6 +120,11 @@ def boundary_loss_weight() -> Decision:
     return Decision(0.2, "The middle of 0.1 to 0.3; no property of a dataset is known that would move it.")
 
 
+def boundary_weight_normalised() -> Decision:
+    """Whether the weighted cross-entropy is divided by the sum of W; divided by the pixels it is the literal form."""
+    return Decision(True, "Without it, W would also raise the loss, and with it the length of the first steps.")
+
+
 def gate() -> Decision:
     """Boundary attention ``1 + alpha * P``: final strength, and the shares of the training between which it rises."""
     because = "A boundary that is certain doubles its features; the gate opens once the boundary heads have learned."

@@ -177,7 +177,7 @@ def one_fold(trained_root, tmp_path) -> Path:
     """A root whose model has fewer folds, which makes it another model."""
     less = tmp_path / "less"
     shutil.copytree(trained_root, less)
-    shutil.rmtree(less / "nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPlans__2d/fold_1")
+    shutil.rmtree(less / "nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d/fold_1")
     return less
 
 

@@ -18,7 +18,7 @@ from nucplan.networks.nucleus_net import NucleusNet
 from trainers.run import TrainingRequest, prepare
 
 DATASET = "Dataset001_Tiny"
-MODEL = Path("nnUNet_results", DATASET, "nnUNetTrainerNucBaseline__nucplanPlans__2d")
+MODEL = Path("nnUNet_results", DATASET, "nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d")
 
 
 def train(root: Path, fold: str, *options: str, dataset: str = "1") -> int:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucplan.schedule import CosineRestarts, epochs
+from nucplan.schedule import CosineRestarts, GateWarmUp, epochs
 
 lengths = st.integers(1, 30_000)
 
@@ -48,3 +48,14 @@ def test_epochs_hold_at_most_fifty_iterations_and_lose_none(iterations: int):
 
 def test_the_quick_budget_is_three_epochs_of_fifty():
     assert epochs(150) == (3, 50)
+
+
+def test_the_gate_is_closed_for_a_tenth_and_open_after_three_tenths_of_the_training():
+    gate = GateWarmUp(1000, alpha=1.5, start=0.1, full=0.3)
+    at = {0: 0, 100: 0, 101: 0.0075, 150: 0.375, 200: 0.75, 299: 1.4925, 300: 1.5, 999: 1.5, 1000: 1.5}
+    assert {iteration: gate(iteration) for iteration in at} == pytest.approx(at)
+
+
+def test_a_gate_without_a_ramp_opens_at_once():
+    gate = GateWarmUp(10, alpha=2, start=0.5, full=0.5)
+    assert [gate(i) for i in (0, 4, 5, 9)] == [0, 0, 2, 2]

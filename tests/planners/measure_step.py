@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from nucplan.losses import SegmentationLoss
+from nucplan.losses import BoundaryLoss
+from nucplan.objective import BoundaryObjective, Objective
 
 STEPS = 3  # the optimiser allocates in the first one, and then the heap settles
 
@@ -33,9 +34,9 @@ def step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, shape: tupl
     images = torch.randn(shape)
     labels = torch.randint(classes + 1, (shape[0], 2, *shape[2:]), dtype=torch.int32)
     optimizer.zero_grad(set_to_none=True)
-    target = labels[:, 0].long()
-    total, _ = SegmentationLoss()(network.maps(images).semantic, target, (target >= 0).float())
-    del target
+    heads = BoundaryObjective(3, BoundaryLoss(dict.fromkeys(network.boundary_strides, 1.0), 1.0), 1.0, 1.0)
+    objective = Objective(boundary=heads if network.boundary_strides else None)
+    total, _ = objective(network.maps(images), objective.targets(labels))
     total.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 12)
     optimizer.step()

@@ -30,6 +30,7 @@ PLANNED = {
     "boundary_scales": {"1": 1.0, "2": 0.5},
     "boundary_pos_weight": 2.5,
     "boundary_loss_weight": 0.2,
+    "boundary_weight_normalised": True,
     "gate": {"alpha": 1.0, "start": 0.1, "full": 0.3},
     "oversampling": 0.85,
     "decoder": DecoderPlan.default("interior", 18.0).to_dict() | {"minimum_area": 0.02},

@@ -16,7 +16,7 @@ from nucplan.files import read_json, write_json
 from nucplan.images import read_label_map
 
 PREPROCESSED = Path("nnUNet_preprocessed/Dataset001_Tiny")
-MODEL = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPlans__2d")
+MODEL = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d")
 
 
 SHORT_TRAINER = """
@@ -71,13 +71,13 @@ def test_stock_train_finds_and_runs_our_trainer_and_stock_predict_its_semantic_o
     content = read_json(plans)
     content["nucplan"]["decisions"]["iterations"]["value"]["standard"] = 2
     write_json(plans, content)
-    arguments = ["1", "2d", "0", "-tr", "nnUNetTrainerNucBaseline", "-p", "nucplanPlans", "-device", "cpu"]
+    arguments = ["1", "2d", "0", "-tr", "nnUNetTrainerNucBoundaryAttention", "-p", "nucplanPlans", "-device", "cpu"]
     stock("nnunetv2.run.run_training", "run_training_entry", *arguments)
     assert (root / MODEL / "fold_0" / "validation" / "summary.json").is_file()
 
     images, out = root / "nnUNet_raw/Dataset001_Tiny/imagesTs", root / "semantic"
     arguments = ["-i", str(images), "-o", str(out), "-d", "1", "-c", "2d", "-f", "0", "-device", "cpu", "-npp", "1"]
-    arguments += ["-tr", "nnUNetTrainerNucBaseline", "-p", "nucplanPlans", "-nps", "1"]
+    arguments += ["-tr", "nnUNetTrainerNucBoundaryAttention", "-p", "nucplanPlans", "-nps", "1"]
     stock("nnunetv2.inference.predict_from_raw_data", "predict_entry_point", *arguments)
     for image in images.iterdir():
         semantic = read_label_map(out / image.name.replace("_0000", ""))

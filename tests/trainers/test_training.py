@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import blosc2
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nucplan.augmentation import UNLABELLED
 from nucplan.checkpoints import FINAL, LATEST, load_checkpoint
@@ -23,7 +25,7 @@ from nucplan.layout import CONFIGURATION, find_dataset, resolve_roots
 from nucplan.networks.nucleus_net import NucleusMaps
 from trainers import CONFIGS, DEFAULT_CONFIG, trainer_class, trainer_name
 
-FOLD = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPlans__2d/fold_0")
+FOLD = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d/fold_0")
 
 
 def run(root: Path, *options: str) -> Path:
@@ -41,7 +43,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def make_trainer(root: Path, iterations: int = 2):
     dataset = find_dataset(resolve_roots(root), 1)
-    trainer = trainer_class("baseline")(
+    trainer = trainer_class(DEFAULT_CONFIG)(
         read_json(dataset.plans()), CONFIGURATION, 0, read_json(dataset.raw / "dataset.json"), torch.device("cpu")
     )
     trainer.set_budget(iterations)
@@ -86,24 +88,40 @@ def _wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.05)
 
 
-def test_what_is_trained_is_logged_per_epoch_and_term(root):
-    lines = (run(root, "--iterations", "60") / "metrics.csv").read_text().splitlines()
-    assert lines[0].split(",") == [
-        "epoch",
-        "learning_rate",
-        "loss",
-        "cross_entropy",
-        "dice",
-        "focal_tversky",
-        "validation_loss",
-        "validation_dice",
-    ]
-    assert len(lines) == 3
+ALWAYS = ["cross_entropy", "dice", "focal_tversky", "validation_loss", "validation_dice"]
+OF_SCALES = [f"boundary_{term}_{stride}" for stride in (1, 2, 4) for term in ("bce", "dice")]
+WEIGHTS = ["lambda_boundary", "lambda_1", "lambda_2", "lambda_4"]
+COLUMNS = {
+    "baseline": ["loss", *ALWAYS],
+    "boundary": [*WEIGHTS, "loss", "segmentation", "boundary", *ALWAYS[:3], *OF_SCALES, *ALWAYS[3:]],
+}
+COLUMNS["boundary_weighted"] = COLUMNS["boundary"]
+COLUMNS["boundary_attention"] = ["alpha", *COLUMNS["boundary"]]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_term_of_a_config_is_logged_each_epoch(root, capsys, config):
+    folder = root / str(FOLD).replace(trainer_name(DEFAULT_CONFIG), trainer_name(config))
+    run(root, "--iterations", "60", "--config", config)
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert list(rows[0]) == ["epoch", "learning_rate", *COLUMNS[config]]
+    assert [row["epoch"] for row in rows] == [0, 1]
+    assert [row["alpha"] for row in rows if "alpha" in row] == ([0, 1] if config == "boundary_attention" else [])
+    for row in rows:
+        if config != "baseline":
+            assert row["loss"] == pytest.approx(row["segmentation"] + 0.2 * row["boundary"], rel=1e-4)
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in COLUMNS[config])
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"learning_rate", *COLUMNS[config]}
+    assert [e.value for e in events.Scalars("loss")] == pytest.approx([row["loss"] for row in rows], rel=1e-5)
 
 
 def test_the_loss_falls(root):
-    folder = run(root, "--iterations", "100")
-    losses = [float(line.split(",")[2]) for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
+    with open(run(root, "--iterations", "100") / "metrics.csv", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.97 * losses[0]
 
 
@@ -126,7 +144,7 @@ def test_pixels_to_be_ignored_change_no_gradient(root):
     labels[:, 0, :, 32:] = 4
     labels[:, 0, :32, :8] = UNLABELLED
     logits = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    total, _ = trainer.compute_loss(NucleusMaps(logits), labels)
+    total, _ = trainer.loss(NucleusMaps(logits), trainer.loss.targets(labels))
     total.backward()
     ignored = (labels[0, 0] == 4) | (labels[0, 0] == UNLABELLED)
     assert logits.grad[0, :, ignored].eq(0).all()

@@ -32,7 +32,7 @@ class BrightIsNucleus(nn.Module):
 
 @pytest.fixture(scope="session")
 def model_folder(trained_root: Path) -> Path:
-    return trained_root / "nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPlans__2d"
+    return trained_root / "nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d"
 
 
 @pytest.fixture(scope="session")

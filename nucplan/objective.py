@@ -1,0 +1,117 @@
+"""The training objective: which losses a config has on, from network output and a patch of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nucplan.losses import BoundaryLoss, SegmentationLoss
+from nucplan.networks.nucleus_net import NucleusMaps
+from nucplan.targets import boundary_map, weight_band
+
+
+@dataclass(frozen=True)
+class BoundaryObjective:
+    """What a config learns from boundaries, and how much.
+
+    Attributes
+    ----------
+    kernel
+        Odd side in px of the square that draws the boundary B.
+    loss
+        Of the boundary heads.
+    weight
+        Weight of that loss in the total.
+    beta
+        Weight of the segmentation loss in the band around boundaries, ``1 + beta`` there; None leaves it unweighted.
+    band_kernel
+        Odd side in px of the square that widens B to the band.
+    normalised
+        Whether the weighted cross-entropy is divided by the sum of the weights, not by the number of pixels.
+    """
+
+    kernel: int
+    loss: BoundaryLoss
+    weight: float
+    beta: float | None = None
+    band_kernel: int = 1
+    normalised: bool = True
+
+    @classmethod
+    def from_decisions(cls, decisions: Mapping[str, Mapping[str, Any]], weighted: bool) -> BoundaryObjective:
+        """Read it from the decisions of a plan; ``weighted`` says whether the segmentation loss is weighted, too."""
+        value = {name: decision["value"] for name, decision in decisions.items()}
+        scales = {int(stride): weight for stride, weight in value["boundary_scales"].items()}
+        return cls(
+            kernel=value["boundary_kernel"],
+            loss=BoundaryLoss(scales, value["boundary_pos_weight"]),
+            weight=value["boundary_loss_weight"],
+            beta=value["boundary_beta"] if weighted else None,
+            band_kernel=value["weight_kernel"],
+            normalised=value["boundary_weight_normalised"],
+        )
+
+
+class PatchTargets(NamedTuple):
+    """What a batch of patches should become.
+
+    Attributes
+    ----------
+    classes : (B, H, W) int64
+        Class of each pixel, 0 where it does not count.
+    counts : (B, H, W) float32
+        1 where a pixel counts, 0 in ignore areas and outside of the image.
+    boundary : (B, H, W) bool, or None
+    emphasis : (B, H, W) float32, or None
+        ``counts`` times the weight band.
+    """
+
+    classes: Tensor
+    counts: Tensor
+    boundary: Tensor | None = None
+    emphasis: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Segmentation loss, weighted near boundaries, plus boundary loss: what is off is not computed."""
+
+    segmentation: SegmentationLoss = SegmentationLoss()
+    boundary: BoundaryObjective | None = None
+    ignore_label: int | None = None
+
+    def targets(self, labels: Tensor) -> PatchTargets:
+        """Targets from ``labels`` (B, 2, H, W) integer [class, instance]; negative where there is no image."""
+        classes, counts = split_target(labels, self.ignore_label)
+        if self.boundary is None:
+            return PatchTargets(classes, counts.float())
+        boundary = boundary_map(labels[:, 1], self.boundary.kernel, counts)
+        if self.boundary.beta is None:
+            return PatchTargets(classes, counts.float(), boundary)
+        band = weight_band(boundary, self.boundary.beta, self.boundary.band_kernel)
+        return PatchTargets(classes, counts.float(), boundary, counts * band)
+
+    def __call__(self, maps: NucleusMaps, targets: PatchTargets) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total (a scalar), and every term by name, detached."""
+        classes, counts, boundary, emphasis = targets
+        if self.boundary is None:
+            return self.segmentation(maps.semantic, classes, counts)
+        weight = counts if emphasis is None else emphasis
+        norm = None if self.boundary.normalised else counts.sum()
+        segmentation, terms = self.segmentation(maps.semantic, classes, weight, norm)
+        outlines, of_scales = self.boundary.loss(maps.boundary, boundary, counts)
+        terms = {"segmentation": segmentation.detach(), "boundary": outlines.detach(), **terms, **of_scales}
+        return segmentation + self.boundary.weight * outlines, terms
+
+
+def split_target(labels: Tensor, ignore_label: int | None = None) -> tuple[Tensor, Tensor]:
+    """Class per pixel (B, H, W) int64 with 0 where it does not count, and where it counts (B, H, W) bool."""
+    classes = labels[:, 0].long()
+    counts = classes >= 0
+    if ignore_label is not None:
+        counts &= classes != ignore_label
+    return torch.where(counts, classes, 0), counts
