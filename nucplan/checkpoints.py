@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nucplan.errors import NucplanError
@@ -55,3 +56,25 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise NucplanError(
             f"{path} is not a readable checkpoint ({first_line}); delete it or fetch it again."
         ) from error
+
+
+def random_state() -> dict[str, Any]:
+    """The state of torch's generators, for a checkpoint."""
+    state = {"torch": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Go on drawing random numbers where ``state`` was taken."""
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+def plain_values(value: Any) -> Any:
+    """numpy scalars as Python numbers: ``weights_only`` loading takes nothing else."""
+    if isinstance(value, dict):
+        return {key: plain_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_values(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

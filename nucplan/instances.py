@@ -13,7 +13,7 @@ from skimage.segmentation import relabel_sequential
 
 from nucplan.decoder_plan import DECODERS as DECODERS
 from nucplan.decoder_plan import DecoderPlan, needs_boundary
-from nucplan.landscapes import landscape
+from nucplan.landscapes import Landscape, landscape
 from nucplan.watershed import Basins, find_basins, join_shallow
 
 # Rows that are read at once where a full-size temporary would be of 8 bytes per pixel.
@@ -101,6 +101,12 @@ def decode(maps: NucleusProbabilities, plan: DecoderPlan) -> Instances:
         If ``semantic`` is not (K + 1, H, W) with K >= 1, or the decoder needs a boundary map and there is none of
         shape (H, W).
     """
+    labels, shape = join_basins(cut(maps, plan)[1], plan)
+    return Instances(labels, _table(shape, *_mean_probabilities(labels, maps.semantic, shape.area)))
+
+
+def cut(maps: NucleusProbabilities, plan: DecoderPlan) -> tuple[Landscape, Basins]:
+    """The first half of `decode`: the landscape of the plan's decoder, and the basins between its passes."""
     semantic, boundary = maps
     if semantic.ndim != 3 or len(semantic) < 2:
         raise ValueError(f"semantic has shape {semantic.shape}, not (K + 1, H, W) with at least two channels")
@@ -108,9 +114,8 @@ def decode(maps: NucleusProbabilities, plan: DecoderPlan) -> Instances:
         raise ValueError(f"the decoder '{plan.name}' needs a boundary map of shape {semantic.shape[1:]}")
     foreground = np.less(semantic[0], np.float32(1 - plan.foreground_threshold), order="C")
     fill_holes(foreground, plan.maximum_hole * plan.disc_area)
-    basins = find_basins(foreground, *landscape(foreground, semantic[0], boundary, plan))
-    labels, shape = _joined(basins, plan)
-    return Instances(labels, _table(shape, *_mean_probabilities(labels, semantic, shape.area)))
+    found = landscape(foreground, semantic[0], boundary, plan)
+    return found, find_basins(foreground, *found)
 
 
 def instances_from_labels(
@@ -200,8 +205,11 @@ def _measure(labels: np.ndarray) -> _Shape:
     )
 
 
-def _joined(basins: Basins, plan: DecoderPlan) -> tuple[np.ndarray, _Shape]:
-    """Join basins into nuclei, drop what is too small, number the rest by centroid: labels and their shapes."""
+def join_basins(basins: Basins, plan: DecoderPlan) -> tuple[np.ndarray, _Shape]:
+    """The second half of `decode`: join basins into nuclei, drop what is too small, number the rest by centroid.
+
+    Returns the label map, (H, W) int32, and what it says of its nuclei.
+    """
     minimum_area = plan.minimum_area * plan.disc_area
     parts = _measure(basins.labels)
     group = join_shallow(basins, np.append(0, parts.area), plan.neck, minimum_area)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,6 +107,13 @@ class Objective:
         outlines, of_scales = self.boundary.loss(maps.boundary, boundary, counts)
         terms = {"segmentation": segmentation.detach(), "boundary": outlines.detach(), **terms, **of_scales}
         return segmentation + self.boundary.weight * outlines, terms
+
+
+def boundary_counts(maps: NucleusMaps, targets: PatchTargets) -> np.ndarray:
+    """Pixels that count and are boundary both for the finest head and in truth, for the head, in truth: (3,)."""
+    counted = targets.counts > 0
+    predicted = (maps.boundary[min(maps.boundary)][:, 0] > 0) & counted
+    return np.array([float(x.sum()) for x in (predicted & targets.boundary, predicted, targets.boundary)])
 
 
 def split_target(labels: Tensor, ignore_label: int | None = None) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ ridge. The ratio has no unit, hence one value serves nuclei of every size (a rel
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 import cv2
@@ -30,6 +31,56 @@ class Basins(NamedTuple):
     labels: np.ndarray
     landscape: np.ndarray
     peaks: np.ndarray
+
+
+class Passes(NamedTuple):
+    """Where basins touch.
+
+    Attributes
+    ----------
+    low, high : (M,) int32
+        Ids of the two basins.
+    height : (M,) float32
+        Of the lower one of the two pixels that touch.
+    pixels : (2, M) int64
+        These pixels as flat indices.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    height: np.ndarray
+    pixels: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Passes:
+        """The passes of an index or a mask (M,)."""
+        return Passes(*(column[..., chosen] for column in self))
+
+
+class Decision(StrEnum):
+    """What became of a pass; JOINED_AROUND: both sides had been joined already, over higher passes."""
+
+    KEPT = "kept"
+    JOINED = "joined"
+    JOINED_TOO_SMALL = "joined (too small)"
+    JOINED_AROUND = "joined (around)"
+
+
+class Decisions(NamedTuple):
+    """How passes were decided, one after the other.
+
+    Attributes
+    ----------
+    group : (ids,) int32
+        For each basin, the one that stands for what it was joined to.
+    lower_peak : (M,) float32
+        The lower one of the peaks on both sides of each pass, of all that had been joined there until then.
+    decision : (M,) str
+        Values of `Decision`.
+    """
+
+    group: np.ndarray
+    lower_peak: np.ndarray
+    decision: np.ndarray
 
 
 def find_basins(foreground: np.ndarray, landscape: np.ndarray, seeds: np.ndarray) -> Basins:
@@ -97,34 +148,63 @@ def window(spacing: float) -> np.ndarray:
 
 
 def join_shallow(basins: Basins, areas: np.ndarray, neck: float, minimum_area: float) -> np.ndarray:
-    """Join basins that no neck parts, and small ones to their neighbour: Kruskal's algorithm, highest pass first.
+    """Join basins that no neck parts, and small ones to their neighbour.
 
     Parameters
     ----------
     basins : Basins
     areas : (ids,) integer
         Pixels of each id.
-    neck : float
-        Two basins stay apart where their pass is below this fraction of the lower peak; 0 to 1.
-    minimum_area : float
-        A basin of fewer pixels joins its neighbour over the highest pass.
+    neck, minimum_area : float
+        See `decide`.
 
     Returns
     -------
     (ids,) int32
         For each id, the id that stands for what it was joined to.
     """
-    low, high, saddles = _passes(basins)
-    peaks, areas = basins.peaks.copy(), areas.copy()
+    contacts = find_contacts(basins)
+    low, high, height, _ = contacts
     # Joining raises peaks and areas, so what is not joined at first sight never will be.
-    shallow = saddles > neck * np.minimum(peaks[low], peaks[high])
+    shallow = height > neck * np.minimum(basins.peaks[low], basins.peaks[high])
     likely = shallow | (np.minimum(areas[low], areas[high]) < minimum_area)
+    return decide(highest_of_each_pair(contacts.take(likely)), basins.peaks, areas, neck, minimum_area).group
+
+
+def decide(passes: Passes, peaks: np.ndarray, areas: np.ndarray, neck: float, minimum_area: float) -> Decisions:
+    """Decide which basins are one nucleus: Kruskal's algorithm, highest pass first.
+
+    Parameters
+    ----------
+    passes : Passes
+        The highest one of each pair of basins, highest first; pairs that are left out are not joined.
+    peaks : (ids,) float32
+        Height at the seed, by id.
+    areas : (ids,) integer
+        Pixels of each id.
+    neck : float
+        Two basins stay apart where their pass is below this fraction of the lower peak; 0 to 1.
+    minimum_area : float
+        A basin of fewer pixels joins its neighbour over the highest pass.
+    """
+    peaks, areas = peaks.copy(), areas.copy()
     parents = list(range(len(areas)))
-    for a, b, saddle in zip(low[likely].tolist(), high[likely].tolist(), saddles[likely].tolist(), strict=True):
+    lower_peaks, decisions = [], []
+    for a, b, height in zip(passes.low.tolist(), passes.high.tolist(), passes.height.tolist(), strict=True):
         a, b = _root(parents, a), _root(parents, b)
-        if a != b and (saddle > neck * min(peaks[a], peaks[b]) or min(areas[a], areas[b]) < minimum_area):
+        lower = min(peaks[a], peaks[b])
+        if a == b:
+            decision = Decision.JOINED_AROUND
+        elif height > neck * lower:
+            decision = Decision.JOINED
+        else:
+            decision = Decision.JOINED_TOO_SMALL if min(areas[a], areas[b]) < minimum_area else Decision.KEPT
+        if a != b and decision != Decision.KEPT:
             parents[b], peaks[a], areas[a] = a, max(peaks[a], peaks[b]), areas[a] + areas[b]
-    return np.array([_root(parents, basin) for basin in range(len(parents))], np.int32)
+        lower_peaks.append(lower)
+        decisions.append(decision)
+    group = np.array([_root(parents, basin) for basin in range(len(parents))], np.int32)
+    return Decisions(group, np.array(lower_peaks, np.float32), np.array(decisions, np.str_))
 
 
 def _root(parents: list[int], basin: int) -> int:
@@ -133,11 +213,11 @@ def _root(parents: list[int], basin: int) -> int:
     return basin
 
 
-def _passes(basins: Basins) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbouring basins (low id, high id) and the height of their contact, pixel by pixel, highest first."""
+def find_contacts(basins: Basins) -> Passes:
+    """Every contact of two basins, pixel by pixel."""
     labels, landscape = basins.labels.ravel(), basins.landscape.ravel()
     width = basins.labels.shape[1]
-    pairs, heights = [], []
+    pairs, pixels = [], []
     for offset, wraps in ((1, True), (width, False)):
         a, b = labels[:-offset], labels[offset:]
         contact = np.flatnonzero((a != b) & (a > 0) & (b > 0))
@@ -145,8 +225,13 @@ def _passes(basins: Basins) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             # The last pixel of a row does not touch the first one of the next.
             contact = contact[(contact + 1) % width > 0]
         pairs.append(np.sort([a[contact], b[contact]], axis=0))
-        heights.append(np.minimum(landscape[contact], landscape[contact + offset]))
-    low, high = np.concatenate(pairs, axis=1)
-    height = np.concatenate(heights)
-    order = np.lexsort((high, low, -height))
-    return low[order], high[order], height[order]
+        pixels.append(np.stack([contact, contact + offset]))
+    (low, high), touching = np.concatenate(pairs, axis=1), np.concatenate(pixels, axis=1)
+    return Passes(low, high, landscape[touching].min(axis=0), touching)
+
+
+def highest_of_each_pair(contacts: Passes) -> Passes:
+    """One pass per pair of basins, highest first."""
+    ordered = contacts.take(np.lexsort((contacts.high, contacts.low, -contacts.height)))
+    first = np.unique(ordered.low.astype(np.int64) << 32 | ordered.high, return_index=True)[1]
+    return ordered.take(np.sort(first))

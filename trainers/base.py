@@ -16,7 +16,15 @@ from nnunetv2.utilities.collate_outputs import collate_outputs
 from torch import Tensor
 
 from nucplan import augmentation
-from nucplan.checkpoints import FINAL, LATEST, load_checkpoint, save_checkpoint
+from nucplan.checkpoints import (
+    FINAL,
+    LATEST,
+    load_checkpoint,
+    plain_values,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
 from nucplan.devices import usable_cores
 from nucplan.errors import NucplanError
 from nucplan.layout import CONFIGURATION
@@ -24,7 +32,7 @@ from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
 from nucplan.networks.weights import load_encoder_weights
-from nucplan.objective import BoundaryObjective, Objective, PatchTargets
+from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts
 from nucplan.progress import progress
 from nucplan.schedule import CosineRestarts, GateWarmUp, epochs
 from trainers.epoch_log import EpochLog
@@ -219,6 +227,8 @@ class NucleusTrainer(nnUNetTrainer):
         is_truth = targets.classes[counts] == classes
         is_predicted = predicted[counts] == classes
         hits = (is_truth & is_predicted).sum(1)
+        if self.boundary_supervision:
+            self._boundary_counts += boundary_counts(maps, targets)
         return {
             "loss": total.cpu().numpy(),
             "tp_hard": hits.cpu().numpy(),
@@ -232,7 +242,7 @@ class NucleusTrainer(nnUNetTrainer):
         with contextlib.redirect_stdout(io.StringIO()):
             super().on_train_start()
         if self._random_state is not None:
-            _restore_random_state(self._random_state)
+            restore_random_state(self._random_state)
 
     def on_train_epoch_start(self) -> None:
         self.network.train()
@@ -249,6 +259,10 @@ class NucleusTrainer(nnUNetTrainer):
         super().on_train_epoch_end(train_outputs)
         self._terms = {name: float(np.mean(values)) for name, values in collate_outputs(train_outputs).items()}
 
+    def on_validation_epoch_start(self) -> None:
+        super().on_validation_epoch_start()
+        self._boundary_counts = np.zeros(3)
+
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         with np.errstate(invalid="ignore"):
             super().on_validation_epoch_end(val_outputs)
@@ -259,6 +273,7 @@ class NucleusTrainer(nnUNetTrainer):
         self.log.add(
             {"epoch": self.current_epoch, "learning_rate": self._logged("lrs"), **self._strengths(), **self._terms}
             | {"validation_loss": self._logged("val_losses"), "validation_dice": self._logged("mean_fg_dice")}
+            | self._boundary_f1()
         )
         # First of all: whatever fails after it, the epoch is not lost.
         self.save_checkpoint(str(Path(self.output_folder) / LATEST))
@@ -281,6 +296,13 @@ class NucleusTrainer(nnUNetTrainer):
             strengths["lambda_boundary"] = self.loss.boundary.weight
             strengths |= {f"lambda_{s}": self.loss.boundary.loss.scales[s] for s in self.network.boundary_strides}
         return strengths
+
+    def _boundary_f1(self) -> dict[str, float]:
+        """F1 of the pixels that the finest head calls boundary, over the validation patches."""
+        if not self.boundary_supervision:
+            return {}
+        hits, predicted, true = self._boundary_counts
+        return {"validation_boundary_f1": float(2 * hits / max(predicted + true, 1))}
 
     def _logged(self, key: str) -> float:
         return float(self.logger.get_value(key, step=-1))
@@ -316,8 +338,8 @@ class NucleusTrainer(nnUNetTrainer):
             },
             "optimizer_state": self.optimizer.state_dict(),
             "grad_scaler_state": None if self.grad_scaler is None else self.grad_scaler.state_dict(),
-            "random_state": _random_state(),
-            "logging": _plain(self.logger.get_checkpoint()),
+            "random_state": random_state(),
+            "logging": plain_values(self.logger.get_checkpoint()),
             "history": self.log.history,
             "_best_ema": None,
             "current_epoch": self.current_epoch + 1,
@@ -385,23 +407,3 @@ class NucleusTrainer(nnUNetTrainer):
         _, cases = self.do_split()
         summary = validate_fold(predictor, dataset, cases, Path(self.output_folder) / "validation")
         self.print_to_log_file(f"Validation of fold {self.fold}:", summary["nuclei"]["summary"])
-
-
-def _random_state() -> dict[str, Any]:
-    state = {"torch": torch.get_rng_state()}
-    return state | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
-
-
-def _restore_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
-
-
-def _plain(value: Any) -> Any:
-    """numpy scalars as Python numbers: ``weights_only`` loading takes nothing else."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value

@@ -13,7 +13,8 @@ from trainers import CONFIGS, DEFAULT_CONFIG
 EXAMPLES = """\
   nucplan_predict 7 slides/ nuclei/
   nucplan_predict Breast biopsy.png nuclei/ --mirror --gz
-  nucplan_predict Breast scans_20x/ nuclei/ --mpp 0.5"""
+  nucplan_predict Breast scans_20x/ nuclei/ --mpp 0.5
+  nucplan_predict Breast biopsy.png nuclei/ --explain-boundary"""
 
 NNUNET_FOLDERS = ("imagesTr", "imagesTs")
 
@@ -42,6 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     made.add_argument("--mirror", action="store_true", help="average over four mirrorings: better, four times slower")
     made.add_argument("--gz", action="store_true", help="compress the GeoJSON (QuPath opens .geojson.gz)")
+    made.add_argument(
+        "--explain-boundary",
+        action="store_true",
+        help="also show why touching nuclei were parted or not: <image>_boundary.png (boundary, gate, decisions) and "
+        "<image>_splits.csv (one row per pass); for configs with a boundary head",
+    )
     made.add_argument("--overwrite", action="store_true", help="predict images anew that are done in OUTPUT")
     common.add_device(made)
     return common.run(_command, made, argv)
@@ -65,10 +72,17 @@ def _command(arguments: argparse.Namespace) -> None:
 
     refuse_output(images, arguments.output)
     predictor = Predictor.from_folder(folder, choose_device(arguments.device), arguments.mirror)
+    if arguments.explain_boundary and not predictor.has_boundary:
+        raise NucplanError(
+            f"The config '{arguments.config}' has no boundary head for --explain-boundary to show; "
+            f"choose another --config ({DEFAULT_CONFIG} has one), or leave the option out."
+        )
     model_mpp = parse_dataset_json(folder / "dataset.json").mpp
     scale = scale_to_model(arguments.mpp, model_mpp)
     mpp = model_mpp if arguments.mpp is None else arguments.mpp
-    counts = predict_images(predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite, scale)
+    counts = predict_images(
+        predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite, scale, arguments.explain_boundary
+    )
     print(_report(counts, len(predictor.networks), arguments.output))
     if arguments.mpp is None and model_mpp is not None:
         print(f"assuming {model_mpp:g} um per pixel, as in training; --mpp says otherwise.")

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 
 from nucplan.errors import NucplanError
+from nucplan.explanation import BoundaryExplanation
 from nucplan.images import read_image
-from nucplan.inference.outputs import is_complete, remove_outputs, write_outputs
+from nucplan.inference.explained import predict_explained
+from nucplan.inference.outputs import is_complete, is_explained, remove_outputs, write_outputs
 from nucplan.inference.pixel_size import predict_at_scale
 from nucplan.inference.predictor import Predictor
 from nucplan.inference.record import prediction_entry, read_entries, write_entry
@@ -28,6 +30,7 @@ def predict_images(
     geojson_gz: bool = False,
     overwrite: bool = False,
     scale: float = 1.0,
+    explain_boundary: bool = False,
 ) -> dict[str, int | None]:
     """Predict images by stem into ``output``; those that are complete there are skipped, unless ``overwrite``.
 
@@ -49,6 +52,9 @@ def predict_images(
         Predict all images anew.
     scale : float
         Images are enlarged by it for the network (see `nucplan.inference.pixel_size`); the nuclei keep their size.
+    explain_boundary : bool
+        Write a picture and a table of why nuclei were parted, too; images that are complete without them are
+        predicted again. Needs a model with boundary heads.
 
     Returns
     -------
@@ -58,13 +64,17 @@ def predict_images(
     Raises
     ------
     NucplanError
-        Before any work, if `refuse_output` does or ``output`` holds nuclei of an image that were made otherwise; in
-        its course, if an image cannot be read or has other channels than the model was trained on; the images before
-        it are complete.
+        Before any work, if `refuse_output` does, ``output`` holds nuclei of an image that were made otherwise, or an
+        image is named as the table of splits of another one; in its course, if an image cannot be read or has other
+        channels than the model was trained on; the images before it are complete.
     """
     refuse_output(images, output)
     settings = {"model": predictor.record, "mpp": mpp, "options": {"scale": scale, "geojson_gz": geojson_gz}}
+    if explain_boundary:
+        _refuse_shared_tables(images)
     kept = set() if overwrite else _complete_images(images, output, settings)
+    if explain_boundary:
+        kept = {stem for stem in kept if is_explained(output, stem)}
     output.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int | None] = {}
     for stem, path in progress(images.items(), "Predicting", len(images)):
@@ -72,11 +82,11 @@ def predict_images(
             counts[stem] = None
             continue
         entry = prediction_entry(path, settings)
-        image, instances = _predict(predictor, path, scale)
+        image, instances, explanation = _predict(predictor, path, scale, explain_boundary)
         # The entry stands before the label map, which says that all is done, and after the map of an earlier run.
         remove_outputs(output, stem)
         write_entry(output, stem, entry)
-        write_outputs(output, stem, image, instances, predictor.class_names, mpp, geojson_gz)
+        write_outputs(output, stem, image, instances, predictor.class_names, mpp, geojson_gz, explanation=explanation)
         counts[stem] = len(instances.table)
     return counts
 
@@ -95,6 +105,12 @@ def refuse_output(images: Mapping[str, Path], output: Path) -> None:
     # A label map is named after its image: it would take the place of a TIFF image.
     if output.resolve() in {path.parent.resolve() for path in images.values()}:
         raise NucplanError(f"{output} holds the images themselves; give another folder to write to.")
+
+
+def _refuse_shared_tables(images: Mapping[str, Path]) -> None:
+    for stem, path in images.items():
+        if (other := images.get(f"{stem}_splits")) is not None:
+            raise NucplanError(f"{path} and {other} would both write the table {stem}_splits.csv; rename one of them.")
 
 
 def _complete_images(images: Mapping[str, Path], output: Path, settings: dict[str, Any]) -> set[str]:
@@ -117,10 +133,15 @@ def _difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str:
     return "another model or other settings"
 
 
-def _predict(predictor: Predictor, path: Path, scale: float) -> tuple[np.ndarray, Instances]:
+def _predict(
+    predictor: Predictor, path: Path, scale: float, explain_boundary: bool
+) -> tuple[np.ndarray, Instances, BoundaryExplanation | None]:
     image = _with_channels(read_image(path), len(predictor.dataset_json["channel_names"]))
+    bar = partial(progress, description=f"Tiles of {path.stem}")
     try:
-        return image, predict_at_scale(predictor, image, scale, partial(progress, description=f"Tiles of {path.stem}"))
+        if explain_boundary:
+            return image, *predict_explained(predictor, image, scale, bar)
+        return image, predict_at_scale(predictor, image, scale, bar), None
     except NucplanError as error:
         raise NucplanError(f"{path}: {error}") from None
 

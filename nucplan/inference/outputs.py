@@ -1,4 +1,4 @@
-"""What a prediction leaves on disk for one image: table, outlines, picture, and last the label map."""
+"""What a prediction leaves on disk for one image: table, outlines, pictures, and last the label map."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from nucplan.explanation import BoundaryExplanation, SplitTable
 from nucplan.files import atomic_path
 from nucplan.images import write_image, write_label_map
+from nucplan.inference.boundary_picture import draw_boundary_picture
 from nucplan.inference.geojson import write_geojson
 from nucplan.inference.overlay import draw_overlay
 from nucplan.instances import Instances, NucleusTable
 
-SUFFIXES = (".tif", ".csv", ".geojson", ".geojson.gz", "_overlay.png")
+EXPLANATION_SUFFIXES = ("_boundary.png", "_splits.csv")
+SUFFIXES = (".tif", ".csv", ".geojson", ".geojson.gz", "_overlay.png", *EXPLANATION_SUFFIXES)
 
 
 def write_outputs(
@@ -27,8 +30,11 @@ def write_outputs(
     mpp: float | None = None,
     geojson_gz: bool = False,
     overlay: bool = True,
+    explanation: BoundaryExplanation | None = None,
 ) -> None:
     """Write ``<stem>.csv``, ``<stem>.geojson``, ``<stem>_overlay.png`` and, when all is well, ``<stem>.tif``.
+
+    An explanation adds ``<stem>_boundary.png`` and ``<stem>_splits.csv``.
 
     Each file is whole or absent, and files of an earlier run go first: where the label map exists, the others do too
     and belong to it.
@@ -48,6 +54,8 @@ def write_outputs(
         Compress the outlines (``<stem>.geojson.gz``).
     overlay : bool
         Draw the picture.
+    explanation : BoundaryExplanation, optional
+        Why these nuclei were parted, in pixels of the image.
     """
     folder = Path(folder)
     remove_outputs(folder, stem)
@@ -55,6 +63,9 @@ def write_outputs(
     write_geojson(folder / f"{stem}.geojson{'.gz' if geojson_gz else ''}", instances, class_names, mpp)
     if overlay:
         write_image(folder / f"{stem}_overlay.png", draw_overlay(image, instances, class_names))
+    if explanation is not None:
+        write_image(folder / f"{stem}_boundary.png", draw_boundary_picture(image, instances, class_names, explanation))
+        write_splits(folder / f"{stem}_splits.csv", explanation.decisions.table)
     write_label_map(folder / f"{stem}.tif", instances.labels)
 
 
@@ -67,6 +78,11 @@ def remove_outputs(folder: str | os.PathLike, stem: str) -> None:
 def is_complete(folder: str | os.PathLike, stem: str) -> bool:
     """Whether all files of an image were written: its label map comes last."""
     return (Path(folder) / f"{stem}.tif").is_file()
+
+
+def is_explained(folder: str | os.PathLike, stem: str) -> bool:
+    """Whether the files of an explanation lie beside those of an image."""
+    return all((Path(folder) / f"{stem}{suffix}").is_file() for suffix in EXPLANATION_SUFFIXES)
 
 
 def write_table(
@@ -102,3 +118,31 @@ def _rows(table: NucleusTable, class_names: Sequence[str], columns: list[np.ndar
     chances = [f"{chance:.4f}" for chance in table.probability.tolist()]
     values = [np.round(column, 3).tolist() for column in columns]
     yield from zip(table.id.tolist(), names, chances, *values, strict=True)
+
+
+def write_splits(path: str | os.PathLike, table: SplitTable) -> None:
+    """Write one row per pair of touching basins, in the order in which they were decided.
+
+    ``ratio`` is ``pass_height / lower_peak`` on the landscape of the decoder; above ``neck`` the two are joined, and
+    ``nucleus_a`` is ``nucleus_b``. A nucleus that was dropped as too small is 0. The pass has (0, 0) at the centre of
+    the first pixel.
+    """
+    columns = {
+        "nucleus_a": table.nuclei[:, 0],
+        "nucleus_b": table.nuclei[:, 1],
+        "x_px": np.round(table.position[:, 1], 2),
+        "y_px": np.round(table.position[:, 0], 2),
+        "pass_height": _four_digits(table.pass_height),
+        "lower_peak": _four_digits(table.lower_peak),
+        "ratio": _four_digits(table.ratio),
+        "neck": np.full(len(table), table.neck),
+        "decision": table.decision,
+    }
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+
+
+def _four_digits(values: np.ndarray) -> np.ndarray:
+    return np.round(values.astype(np.float64), 4)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from nucplan.inference.panels import key
 from nucplan.instances import Instances
 from nucplan.palette import class_colour
 
 # Pictures are enlarged, at most three times, to about this side, so that a 1 px outline hides little of a nucleus.
 READABLE_SIDE = 1000
-LINE_HEIGHT = 28
-FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.55
 
 
 def draw_overlay(image: np.ndarray, instances: Instances, class_names: Sequence[str]) -> np.ndarray:
@@ -37,9 +36,9 @@ def draw_overlay(image: np.ndarray, instances: Instances, class_names: Sequence[
     size = (image.shape[1] * factor, image.shape[0] * factor)
     picture = cv2.resize(as_rgb(image), size, interpolation=cv2.INTER_CUBIC)
     labels = cv2.resize(instances.labels, size, interpolation=cv2.INTER_NEAREST)
-    _paint_outlines(picture, labels, instances.table.class_id)
+    paint_outlines(picture, labels, instances.table.class_id)
     counts = np.bincount(instances.table.class_id, minlength=len(class_names) + 1)[1:]
-    return np.concatenate([picture, _legend(class_names, counts, picture.shape[1])])
+    return np.concatenate([picture, legend(class_names, counts, picture.shape[1])])
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -62,31 +61,37 @@ def _stretched(channel: np.ndarray) -> np.ndarray:
     return np.clip((channel.astype(np.float32) - np.float32(low)) * np.float32(scale), 0, 255).astype(np.uint8)
 
 
-def _paint_outlines(picture: np.ndarray, labels: np.ndarray, class_id: np.ndarray) -> None:
+def paint_outlines(picture: np.ndarray, labels: np.ndarray, class_id: np.ndarray, width: int = 1) -> None:
+    """Draw, in place, the outline of each nucleus in the colour of its class.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8
+    labels : (H, W) int
+        Ids 1..N, 0 background.
+    class_id : (N,) int
+        Class, from 1, of each nucleus.
+    width : int
+        Of the line, px; drawn inside of the nuclei, so that two that touch show two lines.
+    """
+    edge = _inner_edge(labels)
+    for _ in range(width - 1):
+        edge |= _inner_edge(np.where(edge, 0, labels))
+    colours = np.array([(0, 0, 0), *(class_colour(int(k)) for k in class_id)], np.uint8)
+    picture[edge] = colours[labels[edge]]
+
+
+def _inner_edge(labels: np.ndarray) -> np.ndarray:
+    """Pixels of nuclei that have a neighbour of another label, (H, W) bool."""
     edge = np.zeros(labels.shape, bool)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
     edge[1:] |= labels[1:] != labels[:-1]
     edge[:-1] |= labels[1:] != labels[:-1]
-    # Drawn inside of the nuclei, so that two that touch show two lines.
-    edge &= labels > 0
-    colours = np.array([(0, 0, 0), *(class_colour(int(k)) for k in class_id)], np.uint8)
-    picture[edge] = colours[labels[edge]]
+    return edge & (labels > 0)
 
 
-def _legend(class_names: Sequence[str], counts: np.ndarray, width: int) -> np.ndarray:
-    """White strip with a swatch, the name and the count of each class, wrapped to ``width``."""
-    entries = [f"{name}: {count}" for name, count in zip(class_names, counts, strict=True)]
-    places, x, line = [], 10, 0
-    for entry in entries:
-        needed = cv2.getTextSize(entry, FONT, FONT_SCALE, 1)[0][0] + 50
-        if x > 10 and x + needed > width:
-            x, line = 10, line + 1
-        places.append((x, line))
-        x += needed
-    strip = np.full(((line + 1) * LINE_HEIGHT, width, 3), 255, np.uint8)
-    for k, (entry, (x, line)) in enumerate(zip(entries, places, strict=True), start=1):
-        base = line * LINE_HEIGHT
-        cv2.rectangle(strip, (x, base + 7), (x + 14, base + 21), class_colour(k), cv2.FILLED)
-        cv2.putText(strip, entry, (x + 22, base + 20), FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
-    return strip
+def legend(class_names: Sequence[str], counts: np.ndarray, width: int) -> np.ndarray:
+    """White strip (h, ``width``, 3) with a swatch, the name and the count of each class, wrapped to ``width``."""
+    names = zip(class_names, counts, strict=True)
+    return key([(f"{name}: {count}", class_colour(k)) for k, (name, count) in enumerate(names, start=1)], width)

@@ -43,12 +43,21 @@ def scale_to_model(image_mpp: float | None, model_mpp: float | None) -> float:
 
 def predict_at_scale(predictor: Predictor, image: np.ndarray, scale: float, progress=iter) -> Instances:
     """Nuclei of ``image`` (H, W) or (H, W, C) at its own size, predicted on the image enlarged by ``scale``."""
+    return at_image_size(predictor(at_model_size(image, scale), progress), image.shape[:2])
+
+
+def at_model_size(image: np.ndarray, scale: float) -> np.ndarray:
+    """``image`` (H, W) or (H, W, C) enlarged by ``scale``; itself where that is 1."""
     if scale == 1:
-        return predictor(image, progress)
+        return image
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resampled = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-    found = predictor(resampled, progress)
+    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+
+
+def at_image_size(found: Instances, shape: tuple[int, int]) -> Instances:
+    """Nuclei of an image that was resampled, at the (H, W) that it had before."""
+    if found.labels.shape == shape:
+        return found
     # Nearest neighbour, so that ids stay ids.
-    labels = cv2.resize(found.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return relabelled(found, labels)
+    return relabelled(found, cv2.resize(found.labels, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

@@ -67,7 +67,7 @@ def predict_probabilities(
     Returns
     -------
     NucleusProbabilities
-        ``semantic`` (K + 1, H, W) and ``boundary`` (H, W), that of the finest head, or None; float16.
+        ``semantic`` (K + 1, H, W) and ``boundary`` (H, W), the mean over its heads, or None; float16.
     """
     padded = _pad_to(image, tile)
     height, width = padded.shape[1:]
@@ -113,10 +113,7 @@ def _ensemble(networks: Sequence[nn.Module], images: Tensor, mirror: bool) -> Te
 def _probabilities(maps: NucleusMaps) -> Tensor:
     """(B, K + 1, H, W) class probabilities, with that of the boundary, where there is one, as a further channel."""
     semantic = maps.semantic.float().softmax(1)
-    if not maps.boundary:
-        return semantic
-    finest = maps.boundary[min(maps.boundary)]
-    return torch.cat([semantic, finest.float().sigmoid()], dim=1)
+    return torch.cat([semantic, maps.boundary_probability()], dim=1) if maps.boundary else semantic
 
 
 def _pad_to(image: np.ndarray, tile: int) -> np.ndarray:

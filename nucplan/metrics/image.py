@@ -101,7 +101,7 @@ def evaluate_image(
     """
     check_label_maps(predicted, reference)
     if ignore is not None and ignore.any():
-        predicted, reference = _without_ignored(predicted, reference, ignore)
+        predicted, reference = without_ignored(predicted, reference, ignore)
     overlap = overlap_table(predicted, reference)
     paired = match_centroids(overlap.predicted.centroids, overlap.reference.centroids, detection_radius(mpp))
     per_class = None
@@ -115,7 +115,8 @@ def evaluate_image(
     return ImageCounts(name, _count_nuclei(predicted, reference, overlap, paired[0].size, width), per_class)
 
 
-def _without_ignored(predicted: np.ndarray, reference: np.ndarray, ignore: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def without_ignored(predicted: np.ndarray, reference: np.ndarray, ignore: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both label maps without what is not counted; ``ignore`` as in ``evaluate_image``."""
     ignored = overlap_table(predicted, (ignore > 0).view(np.uint8))
     mostly = 2 * ignored.intersection > ignored.predicted.areas[ignored.pair_predicted]
     dropped = ignored.predicted.ids[ignored.pair_predicted[mostly]]

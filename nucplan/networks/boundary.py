@@ -14,12 +14,14 @@ class BoundaryHead(nn.Sequential):
     """3x3 convolution, group norm, ReLU, 1x1 convolution: (B, C, H/s, W/s) to logits (B, 1, H/s, W/s).
 
     A third of the decoder's channels in between: whether a pixel is a boundary takes few of them, and at full
-    resolution each costs as much as one of the decoder's own.
+    resolution each costs as much as one of the decoder's own. Each is normalised by itself: the decoder's features
+    are not negative, so in a shared group some channels are always above the mean and others always below it, where
+    the ReLU leaves nothing of them.
     """
 
     def __init__(self, in_channels: int) -> None:
         width = max(4, in_channels // 3)
-        super().__init__(ConvBlock(in_channels, width), LogitHead(width, 1))
+        super().__init__(ConvBlock(in_channels, width, groups=width), LogitHead(width, 1))
 
 
 class BoundaryBranch(nn.Module):

@@ -30,6 +30,14 @@ class NucleusMaps(NamedTuple):
     semantic: Tensor
     boundary: Mapping[int, Tensor] = MappingProxyType({})
 
+    def boundary_probability(self) -> Tensor:
+        """Mean of the boundary probabilities over the strides, (B, 1, H, W) float32.
+
+        The heads see the same boundary at several scales and err differently; together they find more of it than the
+        finest alone.
+        """
+        return torch.stack([logits.float().sigmoid() for logits in self.boundary.values()]).mean(0)
+
 
 class NucleusNet(nn.Module):
     """ViT encoder next to a pixel stem, a shared decoder, a semantic head and, where asked for, boundary heads.

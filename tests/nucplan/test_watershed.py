@@ -6,12 +6,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucplan.watershed import Basins, _passes, distance_map, find_basins, join_shallow, label_maxima
+from nucplan.watershed import (
+    Basins,
+    distance_map,
+    find_basins,
+    find_contacts,
+    highest_of_each_pair,
+    join_shallow,
+    label_maxima,
+)
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 2**32 - 1))
 @settings(max_examples=80, deadline=None)
-def test_passes_are_all_contacts_between_different_ids_highest_first(height, width, seed):
+def test_contacts_are_all_places_where_ids_meet_and_the_pass_of_two_ids_is_the_highest_one(height, width, seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, (height, width), dtype=np.int32)
     landscape = rng.random((height, width), dtype=np.float32)
@@ -21,9 +29,15 @@ def test_passes_are_all_contacts_between_different_ids_highest_first(height, wid
             if other[0] < height and other[1] < width and 0 < labels[r, c] != labels[other] > 0:
                 ids = sorted((int(labels[r, c]), int(labels[other])))
                 expected.append((*ids, min(landscape[r, c], landscape[other])))
-    low, high, saddles = _passes(Basins(labels, landscape, np.zeros(4, np.float32)))
+    contacts = find_contacts(Basins(labels, landscape, np.zeros(4, np.float32)))
+    low, high, saddles, pixels = contacts
     assert sorted(zip(low.tolist(), high.tolist(), saddles, strict=True)) == sorted(expected)
-    assert (np.diff(saddles) <= 0).all()
+    assert np.array_equal(np.sort(labels.flat[pixels], axis=0), [low, high])
+    assert np.array_equal(landscape.flat[pixels].min(axis=0), saddles)
+    passes = highest_of_each_pair(contacts)
+    highest = {ids: max(s for *pair, s in expected if tuple(pair) == ids) for ids in {pair[:2] for pair in expected}}
+    assert dict(zip(zip(passes.low.tolist(), passes.high.tolist(), strict=True), passes.height, strict=True)) == highest
+    assert (np.diff(passes.height) <= 0).all()
 
 
 def row_of_three(passes: tuple[float, float]) -> Basins:

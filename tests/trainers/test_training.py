@@ -93,7 +93,10 @@ OF_SCALES = [f"boundary_{term}_{stride}" for stride in (1, 2, 4) for term in ("b
 WEIGHTS = ["lambda_boundary", "lambda_1", "lambda_2", "lambda_4"]
 COLUMNS = {
     "baseline": ["loss", *ALWAYS],
-    "boundary": [*WEIGHTS, "loss", "segmentation", "boundary", *ALWAYS[:3], *OF_SCALES, *ALWAYS[3:]],
+    "boundary": [
+        *[*WEIGHTS, "loss", "segmentation", "boundary", *ALWAYS[:3], *OF_SCALES],
+        *[*ALWAYS[3:], "validation_boundary_f1"],
+    ],
 }
 COLUMNS["boundary_weighted"] = COLUMNS["boundary"]
 COLUMNS["boundary_attention"] = ["alpha", *COLUMNS["boundary"]]

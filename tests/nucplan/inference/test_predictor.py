@@ -62,8 +62,16 @@ def test_an_ensemble_gives_the_mean_of_the_probabilities_of_its_folds(ensemble):
     image = discs()
     assert len(ensemble.networks) == 2
     folds = [dataclasses.replace(ensemble, networks=[network]).probabilities(image)[0] for network in ensemble.networks]
-    assert np.abs(folds[0] - folds[1]).max() > 0.01
-    np.testing.assert_allclose(ensemble.probabilities(image)[0], np.mean(folds, axis=0, dtype=np.float32), atol=2e-3)
+    for found, a, b in zip(ensemble.probabilities(image)[0], *folds, strict=True):
+        assert np.abs(a - b).max() > 0.01
+        np.testing.assert_allclose(found, np.mean([a, b], axis=0, dtype=np.float32), atol=2e-3)
+
+
+def test_networks_with_a_boundary_are_decoded_with_it_and_others_without(ensemble, bright):
+    assert ensemble.has_boundary
+    assert ensemble.decoder_plan.name == ensemble.plans["nucplan"]["decisions"]["decoder"]["value"]["name"] != "distance"
+    assert not bright().has_boundary
+    assert bright().decoder_plan.name == "distance"
 
 
 def test_nuclei_are_where_they_are_with_their_class_by_name(bright):
@@ -91,7 +99,7 @@ def test_a_twofold_scale_gives_labels_at_the_size_of_the_picture(bright):
     image = discs()
     predictor = bright(scale=2)
     found = predictor(image)
-    assert predictor.probabilities(image)[0].shape[1:] == (208, 220)
+    assert predictor.probabilities(image)[0].semantic.shape[1:] == (208, 220)
     assert_whole_table(found, (104, 110))
     np.testing.assert_allclose(found.table.centroid, CENTRES, atol=1)
     np.testing.assert_allclose(found.table.area, bright()(image).table.area, rtol=0.1)
@@ -101,7 +109,7 @@ def test_a_twofold_scale_gives_labels_at_the_size_of_the_picture(bright):
 def test_a_margin_as_large_as_the_scale_does_not_pass_for_the_whole_picture(bright):
     framed = with_margin(discs(), 52, 52, 55, 55)
     predictor = bright(scale=2)
-    assert predictor.probabilities(framed)[0].shape[1:] == framed.shape[:2]
+    assert predictor.probabilities(framed)[0].semantic.shape[1:] == framed.shape[:2]
     np.testing.assert_allclose(predictor(framed).table.centroid, np.add(CENTRES, (52, 55)), atol=1)
 
 
@@ -127,7 +135,7 @@ def test_16_bit_pictures_give_the_nuclei_of_8_bit_ones(ensemble):
 def test_mirroring_makes_the_probabilities_of_a_mirrored_picture_mirrored_ones(ensemble):
     image = discs((64, 64))
     mirrored = dataclasses.replace(ensemble, mirror=True)
-    whole, flipped = (mirrored.probabilities(picture)[0] for picture in (image, image[:, ::-1]))
+    whole, flipped = (mirrored.probabilities(picture)[0].semantic for picture in (image, image[:, ::-1]))
     np.testing.assert_allclose(whole, flipped[..., ::-1], atol=2e-3)
 
 

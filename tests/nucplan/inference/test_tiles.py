@@ -16,18 +16,23 @@ CPU = torch.device("cpu")
 class Pointwise(nn.Module):
     """Logits that depend on each pixel alone, so that tiling must change nothing."""
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, boundary_strides: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.boundary_strides = scale, boundary_strides
         self.largest_batch = 0
 
     def maps(self, images: torch.Tensor) -> NucleusMaps:
         self.largest_batch = max(self.largest_batch, len(images))
-        return NucleusMaps(torch.cat([images * self.scale, -images[:, :1], images[:, 1:] ** 2], 1))
+        semantic = torch.cat([images * self.scale, -images[:, :1], images[:, 1:] ** 2], 1)
+        return NucleusMaps(semantic, {stride: stride * self.scale * images[:, :1] for stride in self.boundary_strides})
 
 
 def softmax_of(image: np.ndarray, scale: float = 1.0) -> np.ndarray:
     return Pointwise(scale).maps(torch.from_numpy(image)[None]).semantic.softmax(1)[0].numpy()
+
+
+def random_image(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, height, width)).astype(np.float32)
 
 
 @given(st.integers(1, 500), st.integers(8, 64), st.data())
@@ -50,16 +55,25 @@ def test_tiles_cover_everything_with_the_overlap(length, tile, data):
     st.integers(1, 5),
 )
 def test_a_pointwise_network_gives_the_untiled_result(height, width, tiling, mirror, batch):
-    image = np.random.default_rng(0).normal(size=(2, height, width)).astype(np.float32)
+    image = random_image(height, width)
     tile, overlap = tiling
     found = predict_probabilities([Pointwise()], image, tile, overlap, batch, CPU, mirror)
-    assert found.dtype == np.float16
-    np.testing.assert_allclose(found, softmax_of(image), atol=2e-3)
+    assert found.semantic.dtype == np.float16
+    assert found.boundary is None
+    np.testing.assert_allclose(found.semantic, softmax_of(image), atol=2e-3)
+
+
+def test_the_boundary_is_the_mean_of_the_probabilities_of_all_heads_and_networks():
+    image = random_image(20, 40)
+    found = predict_probabilities([Pointwise(scale, (1, 4)) for scale in (1, 2)], image, 16, 8, 3, CPU)
+    heads = [torch.from_numpy(stride * scale * image[0]).sigmoid() for stride in (1, 4) for scale in (1, 2)]
+    np.testing.assert_allclose(found.boundary, torch.stack(heads).mean(0), atol=2e-3)
+    np.testing.assert_allclose(found.semantic, (softmax_of(image, 1) + softmax_of(image, 2)) / 2, atol=2e-3)
 
 
 def test_the_ensemble_is_the_mean_of_probabilities():
-    image = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32)
-    found = predict_probabilities([Pointwise(1.0), Pointwise(5.0)], image, 16, 8, 3, CPU)
+    image = random_image(40, 40)
+    found = predict_probabilities([Pointwise(1.0), Pointwise(5.0)], image, 16, 8, 3, CPU).semantic
     np.testing.assert_allclose(found, (softmax_of(image, 1) + softmax_of(image, 5)) / 2, atol=2e-3)
 
 
@@ -76,8 +90,8 @@ def test_mirroring_averages_a_network_that_prefers_one_side():
             return NucleusMaps(torch.cat([ramp, -ramp], 1))
 
     image = np.zeros((1, 16, 16), np.float32)
-    plain = predict_probabilities([Sided()], image, 16, 8, 1, CPU)
-    mirrored = predict_probabilities([Sided()], image, 16, 8, 1, CPU, mirror=True)
+    plain = predict_probabilities([Sided()], image, 16, 8, 1, CPU).semantic
+    mirrored = predict_probabilities([Sided()], image, 16, 8, 1, CPU, mirror=True).semantic
     assert abs(plain[0, 0, 0] - 0.5) > 0.2
     np.testing.assert_allclose(mirrored, 0.5, atol=1e-3)
 

@@ -1,0 +1,228 @@
+"""Which decoder suits the maps of trained networks: candidates scored on images not seen in training, and a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from nucplan.decoder_candidates import Candidate, candidates, variations
+from nucplan.decoder_plan import DecoderPlan
+from nucplan.inference.placement import at_image_grid
+from nucplan.instances import NucleusProbabilities, cut, join_basins
+from nucplan.metrics.image import without_ignored
+from nucplan.metrics.merges_and_splits import merges, splits
+from nucplan.metrics.overlap import overlap_table
+from nucplan.metrics.panoptic import PanopticCounts, panoptic_counts
+
+# Pooled PQs that differ by less are taken for equal.
+TIE = 0.002
+# A decoder whose coarse grid stays so far below the best is not refined.
+FAR_BEHIND = 0.03
+
+
+class PartingCounts(NamedTuple):
+    """What the choice looks at, summed over images."""
+
+    panoptic: PanopticCounts
+    merges: int
+    splits: int
+
+    @property
+    def pq(self) -> float:
+        """Pooled PQ; 0 where there is no nucleus."""
+        return float(np.nan_to_num(self.panoptic.pq))
+
+    @property
+    def errors(self) -> int:
+        return self.merges + self.splits
+
+
+def score_case(
+    maps: NucleusProbabilities,
+    region: Sequence[tuple[int, int]],
+    reference: np.ndarray,
+    plans: Sequence[DecoderPlan],
+    ignore: np.ndarray | None = None,
+) -> np.ndarray:
+    """Score the plans on one image.
+
+    Parameters
+    ----------
+    maps, region
+        As `nucplan.inference.predictor.Predictor.probabilities` returns them.
+    reference : (H, W) integer
+        The annotated label map.
+    plans : sequence of DecoderPlan
+        C of them.
+    ignore : (H, W) bool, optional
+        Where nothing is known, as in `nucplan.metrics.image.evaluate_image`.
+
+    Returns
+    -------
+    (C, 6) float64
+        TP, FP, FN, sum of the matched IoUs, merges and splits: rows that add up over images.
+    """
+    rows = np.zeros((len(plans), 6))
+    for alike in _alike_but_for_the_neck(plans):
+        basins = cut(maps, plans[alike[0]])[1]
+        for position in alike:
+            labels = at_image_grid(join_basins(basins, plans[position])[0], region, reference.shape)
+            rows[position] = _counts(labels, reference, ignore)
+    return rows
+
+
+def _alike_but_for_the_neck(plans: Sequence[DecoderPlan]) -> list[list[int]]:
+    """Positions of plans that cut alike: the neck says only which basins are joined again, the smaller part of it."""
+    alike: dict[DecoderPlan, list[int]] = {}
+    for position, plan in enumerate(plans):
+        alike.setdefault(replace(plan, neck=0.0), []).append(position)
+    return list(alike.values())
+
+
+def _counts(predicted: np.ndarray, reference: np.ndarray, ignore: np.ndarray | None) -> tuple[float, ...]:
+    if ignore is not None and ignore.any():
+        predicted, reference = without_ignored(predicted, reference, ignore)
+    overlap = overlap_table(predicted, reference)
+    found = panoptic_counts(overlap)
+    return found.tp, found.fp, found.fn, found.iou_sum, merges(overlap), splits(overlap)
+
+
+@dataclass
+class ScoredSet:
+    """The candidates of one set of images.
+
+    Attributes
+    ----------
+    name : of the set
+    plan : its present plan
+    folds : (N,) int, the fold whose network predicted each image
+    scores : candidate to (N, 6) counts of `score_case`
+    """
+
+    name: str
+    plan: DecoderPlan
+    folds: np.ndarray
+    scores: dict[Candidate, np.ndarray] = field(default_factory=dict)
+
+    def pooled(self, candidate: Candidate, folds: Collection[int] | None = None) -> PartingCounts:
+        """The counts of a candidate over the images of some folds; default is all."""
+        chosen = slice(None) if folds is None else np.isin(self.folds, list(folds))
+        return _parting_counts(self.scores[candidate][chosen].sum(axis=0))
+
+    def regret(self, candidate: Candidate) -> float:
+        """Pooled PQ of the set's best candidate minus that of this one."""
+        return max(self.pooled(other).pq for other in self.scores) - self.pooled(candidate).pq
+
+
+def _parting_counts(total: np.ndarray) -> PartingCounts:
+    tp, fp, fn, iou_sum, merged, split = total.tolist()
+    return PartingCounts(PanopticCounts(int(tp), int(fp), int(fn), iou_sum), int(merged), int(split))
+
+
+def choose(scored: ScoredSet, folds: Collection[int] | None = None, name: str | None = None) -> Candidate:
+    """The candidate of highest pooled PQ; of equals (within ``TIE``) the one with the fewest merges and splits.
+
+    Where these are equal, too, the one nearest to the present plan.
+
+    Parameters
+    ----------
+    scored : ScoredSet
+    folds : collection of int, optional
+        The folds to look at; default is all.
+    name : str, optional
+        Only candidates of this decoder.
+    """
+    pooled = {c: scored.pooled(c, folds) for c in scored.scores if name in (None, c.name)}
+    best, own = max(counts.pq for counts in pooled.values()), Candidate.of(scored.plan)
+    equals = [c for c, counts in pooled.items() if counts.pq >= best - TIE]
+    return min(equals, key=lambda c: (pooled[c].errors, c.steps_from(own)))
+
+
+class NestedScore(NamedTuple):
+    """Counts of all images, each decoded as ``chosen[fold]`` says, which no image of that fold had a say in."""
+
+    counts: PartingCounts
+    chosen: dict[int, Candidate]
+
+
+def nested_score(scored: ScoredSet) -> NestedScore | None:
+    """Score each fold with what the other folds choose; None where there is one fold.
+
+    The best of many candidates is better on the images that chose it than on others; this figure is not.
+    """
+    folds = np.unique(scored.folds).tolist()
+    if len(folds) < 2:
+        return None
+    chosen = {fold: choose(scored, [other for other in folds if other != fold]) for fold in folds}
+    rows = [scored.scores[candidate][scored.folds == fold] for fold, candidate in chosen.items()]
+    return NestedScore(_parting_counts(np.concatenate(rows).sum(axis=0)), chosen)
+
+
+def mean_regrets(sets: Sequence[ScoredSet]) -> dict[Candidate, float]:
+    """Mean regret over the sets of every candidate that all of them have scored, lowest first."""
+    best = [max(one.pooled(c).pq for c in one.scores) for one in sets]
+    common = [c for c in sets[0].scores if all(c in one.scores for one in sets)]
+    regrets = {c: float(np.mean([b - s.pooled(c).pq for b, s in zip(best, sets, strict=True)])) for c in common}
+    return dict(sorted(regrets.items(), key=lambda item: item[1]))
+
+
+def best_for_all(sets: Sequence[ScoredSet], name: str | None = None) -> Candidate:
+    """The candidate (of one decoder, where named) whose PQ is in the mean nearest to each set's own best."""
+    return next(c for c in mean_regrets(sets) if name in (None, c.name))
+
+
+def search(
+    sets: Sequence[ScoredSet],
+    has_boundary: bool,
+    score: Callable[[ScoredSet, Sequence[Candidate]], np.ndarray],
+    rounds: int = 3,
+) -> Candidate:
+    """Fill the scores of the sets: the coarse grid first, then what varies the best ones, until nothing new is best.
+
+    Every candidate is scored on all sets. What is refined was picked on all folds, which a nested score does not see.
+
+    Parameters
+    ----------
+    sets : sequence of ScoredSet
+    has_boundary : bool
+    score
+        Gives the counts (N, C, 6) of C candidates on the images of a set.
+    rounds : int
+        At most.
+
+    Returns
+    -------
+    Candidate
+        The best for all sets; all its `variations` have scores.
+    """
+    _score_new(sets, [c for one in sets for c in candidates(one.plan, has_boundary)], score)
+    for _ in range(rounds):
+        near = [c for leader in _leaders(sets) for row in variations(leader, reach=1).values() for c in row]
+        if not _score_new(sets, near, score):
+            break
+    best = best_for_all(sets)
+    while _score_new(sets, [c for row in variations(best).values() for c in row], score):
+        best = best_for_all(sets)
+    return best
+
+
+def _leaders(sets: Sequence[ScoredSet]) -> list[Candidate]:
+    """The best of each set, and for each decoder that is not far behind the best for all sets."""
+    regrets = mean_regrets(sets)
+    best_of_decoder = [best_for_all(sets, name) for name in dict.fromkeys(c.name for c in regrets)]
+    least = regrets[best_of_decoder[0]]
+    hopeful = [c for c in best_of_decoder if regrets[c] <= least + FAR_BEHIND]
+    return [*hopeful, *(choose(one) for one in sets)]
+
+
+def _score_new(sets: Sequence[ScoredSet], wanted: Iterable[Candidate], score: Callable) -> bool:
+    """Score what has no score yet; whether there was any."""
+    wanted = list(dict.fromkeys(wanted))
+    new = [[c for c in wanted if c not in one.scores] for one in sets]
+    for one, missing in zip(sets, new, strict=True):
+        if missing:
+            one.scores |= dict(zip(missing, score(one, missing).swapaxes(0, 1), strict=True))
+    return any(new)

@@ -1,0 +1,1 @@
+"""What a person reads of an experiment: tables and pictures, from counts and label maps."""

@@ -1,0 +1,129 @@
+"""Dense fields enlarged, side by side: the image, the truth, and what several configs made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from nucplan.inference.overlay import as_rgb, legend, paint_outlines
+from nucplan.inference.panels import key, panel, sheet
+from nucplan.metrics.boundary import CONTACT_RADIUS_PX, contact_pixels, filterable
+from nucplan.metrics.image import without_ignored
+from nucplan.metrics.outcomes import Outcome, missed, predicted_outcomes
+from nucplan.metrics.overlap import overlap_table
+
+# A field holds some eight nuclei a side, within limits that a panel shows well.
+FIELD_DIAMETERS = 8
+FIELD_SIDES = 96, 128
+PANEL_SIDE = 448
+COLUMNS = 3
+LINE_WIDTH = 3
+NAMES = [outcome.name.lower() for outcome in Outcome]
+
+
+class Field(NamedTuple):
+    """A part of an image, in pixels, and how many nuclei with their centre in it touch another one."""
+
+    rows: slice
+    columns: slice
+    touching: int
+
+
+def field_side(diameter: float) -> int:
+    """Side of a field, px, for nuclei of this median diameter in px."""
+    return int(np.clip(round(FIELD_DIAMETERS * diameter), *FIELD_SIDES))
+
+
+def densest_field(reference: np.ndarray, side: int) -> Field:
+    """The field of ``side`` px with the most touching nuclei; predictions play no part in the choice.
+
+    Parameters
+    ----------
+    reference : (H, W) int label map
+        Nuclei touch where they are neighbours or leave a gap of one pixel. A smaller image is taken whole.
+    """
+    nuclei = overlap_table(reference, reference).reference
+    contact = contact_pixels(filterable(reference, nuclei.ids), CONTACT_RADIUS_PX)
+    # A gap of one pixel is itself the contact: the nuclei are those in its window.
+    window = np.ones((2 * CONTACT_RADIUS_PX + 1,) * 2, np.uint8)
+    near = reference[cv2.dilate(contact.view(np.uint8), window) > 0]
+    centres = nuclei.centroids[np.isin(nuclei.ids, near)].round().astype(int)
+    points = np.zeros(reference.shape, np.uint8)
+    points[tuple(centres.T)] = 1
+    height, width = np.minimum(side, reference.shape)
+    sums = cv2.integral(points)
+    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    top, left = np.unravel_index(inside.argmax(), inside.shape)
+    return Field(slice(int(top), int(top + height)), slice(int(left), int(left + width)), int(inside.max()))
+
+
+def compare_field(
+    image: np.ndarray,
+    reference: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    field: Field,
+    ignore: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw one field: the image, the truth and each prediction, with titles above and outcomes below.
+
+    What became of a nucleus (`nucplan.metrics.outcomes`) is judged on the whole image, so the edge of the field cuts
+    nothing; counted below a panel is what it shows.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C)
+    reference : (H, W) int label map
+    predictions : mapping of title to (H, W) int label map
+    field : Field
+    ignore : (H, W) bool, optional
+        Where nothing is known: what the metrics leave out there is not drawn.
+
+    Returns
+    -------
+    (H', W', 3) uint8 RGB
+    """
+    if ignore is not None:
+        predictions = {name: without_ignored(labels, reference, ignore)[0] for name, labels in predictions.items()}
+        reference = np.where(ignore, 0, reference)
+    tissue = _enlarged(as_rgb(image)[field.rows, field.columns], cv2.INTER_CUBIC)
+    panels = [panel("image", tissue, key([], tissue.shape[1])), _truth_panel(tissue, reference, field)]
+    panels += [_prediction_panel(title, tissue, labels, reference, field) for title, labels in predictions.items()]
+    return sheet(panels, COLUMNS)
+
+
+def _truth_panel(tissue: np.ndarray, reference: np.ndarray, field: Field) -> np.ndarray:
+    nuclei = overlap_table(reference, reference).reference
+    annotated = np.ones(nuclei.ids.size, np.int64)
+    painted = tissue.copy()
+    count = _paint(painted, reference, nuclei.ids, annotated, field)
+    return panel("truth", painted, legend(["annotated"], count[1:2], painted.shape[1]))
+
+
+def _prediction_panel(
+    title: str, tissue: np.ndarray, predicted: np.ndarray, reference: np.ndarray, field: Field
+) -> np.ndarray:
+    overlap = overlap_table(predicted, reference)
+    painted = tissue.copy()
+    lost = overlap.reference.ids[missed(overlap)]
+    counts = _paint(painted, reference, lost, np.full(lost.size, int(Outcome.MISSED)), field)
+    counts += _paint(painted, predicted, overlap.predicted.ids, predicted_outcomes(overlap), field)
+    return panel(title, painted, legend(NAMES, counts[1:], painted.shape[1]))
+
+
+def _paint(picture: np.ndarray, labels: np.ndarray, ids: np.ndarray, outcomes: np.ndarray, field: Field) -> np.ndarray:
+    """Outline the nuclei ``ids`` of a field, in place; how many of each outcome it shows, (6,)."""
+    # Nuclei that are not to be drawn become background.
+    number = np.zeros(int(labels.max()) + 1, np.int32)
+    number[ids] = np.arange(1, ids.size + 1)
+    shown = number[labels[field.rows, field.columns]]
+    paint_outlines(picture, _enlarged(shown, cv2.INTER_NEAREST), outcomes, LINE_WIDTH)
+    visible = np.unique(shown[shown > 0]) - 1
+    return np.bincount(outcomes[visible], minlength=len(Outcome) + 1)
+
+
+def _enlarged(field: np.ndarray, interpolation: int) -> np.ndarray:
+    factor = max(1, round(PANEL_SIDE / max(field.shape[:2])))
+    return cv2.resize(field, None, fx=factor, fy=factor, interpolation=interpolation)

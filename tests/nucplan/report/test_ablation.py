@@ -1,0 +1,136 @@
+"""The tables of an ablation: what stands in them, and how numbers are written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nucplan.metrics.image import ImageCounts, evaluate_image
+from nucplan.metrics.paired import PairedFold, corrected_t_test, paired_difference
+from nucplan.metrics.scores import ABLATION_SCORES, CONTACT_BOUNDARY_RECALL, PQ_POOLED
+from nucplan.report.ablation import ablation_tables, number_text
+
+GROUPS = {"image0": "p", "image1": "p", "image2": "q", "image3": "r", "image4": "s", "image5": "t"}
+
+
+def reference() -> np.ndarray:
+    labels = np.zeros((24, 24), np.int32)
+    labels[2:10, 2:10], labels[2:10, 10:18], labels[14:20, 4:12] = 1, 2, 3
+    return labels
+
+
+def counts(name: str, merged: bool, shift: int) -> ImageCounts:
+    predicted = np.roll(reference(), shift, axis=0)
+    if merged:
+        predicted[predicted == 2] = 1
+    return evaluate_image(predicted, reference(), boundary_width=1, name=name)
+
+
+def folds(merged: bool, shift: int = 0) -> dict[int, list[ImageCounts]]:
+    """Folds 0, 1 and 3 of two images each; the shift grows with the image."""
+    images = [counts(f"image{k}", merged and k % 2 == 0, shift * (k % 3)) for k in range(6)]
+    return {0: images[:2], 1: images[2:4], 3: images[4:]}
+
+
+def tables(configs) -> dict[str, dict[str, dict[str, str]]]:
+    """The printed tables: head line -> row -> column -> cell."""
+    found = {}
+    parts = ablation_tables(configs, GROUPS, 1 / 4).split("\n\n")
+    for head, table in zip(parts[::2], parts[1::2], strict=True):
+        titles, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
+        assert all(len(row) == len(titles) for row in rows)
+        found[head.split(",")[0].rstrip(":")] = {row[0]: dict(zip(titles, row, strict=True)) for row in rows}
+    return found
+
+
+CONFIGS = {"baseline": folds(merged=True), "boundary": folds(merged=False, shift=1)}
+
+
+def test_cells_are_the_scores_of_the_folds_and_of_all_images():
+    found = tables(CONFIGS)
+    for name, of in CONFIGS.items():
+        means, pooled = found["Mean over the folds"][name], found["All out-of-fold images together"][name]
+        for score in ABLATION_SCORES:
+            values = [score(images) for images in of.values()]
+            images = [image for fold in of.values() for image in fold]
+            assert float(means[score.title]) == pytest.approx(np.mean(values), abs=0.0501 if score.is_count else 6e-4)
+            assert float(pooled[score.title]) == pytest.approx(score(images), abs=6e-4)
+    assert found["All out-of-fold images together"]["baseline"]["merges"] == "3"
+
+
+def test_differences_are_written_with_their_interval():
+    row = tables(CONFIGS)["Difference to baseline"]["boundary"]
+    paired = [
+        PairedFold([GROUPS[image.name] for image in images], images, CONFIGS["boundary"][fold])
+        for fold, images in CONFIGS["baseline"].items()
+    ]
+    expected = paired_difference(PQ_POOLED, paired)
+    difference, interval = row[PQ_POOLED.title].split(" ", 1)
+    low, high = map(float, interval.strip("[]").split(","))
+    np.testing.assert_allclose([float(difference), low, high], expected[:3], atol=6e-4)
+    assert difference.startswith(("+.", "-."))
+    merges = paired_difference(ABLATION_SCORES[3], paired)
+    assert row["merges"] == f"-1.0 [{merges.low:.1f}, {merges.high:.1f}]"
+
+
+def test_a_config_equal_to_the_first_differs_by_nothing_and_is_not_tested():
+    found = tables({"baseline": CONFIGS["baseline"], "copy": CONFIGS["baseline"]})
+    row = found["Difference to baseline"]["copy"]
+    assert row[PQ_POOLED.title] == "+.000 [.000, .000]"
+    assert row["merges"] == "+0.0 [0.0, 0.0]"
+    test = found["p of the corrected resampled t test over the folds"]["copy"]
+    assert test == {"config": "copy", PQ_POOLED.title: "-", CONTACT_BOUNDARY_RECALL.title: "-"}
+
+
+def test_p_values_are_corrected_for_all_tests_of_the_table():
+    configs = CONFIGS | {"copy": CONFIGS["baseline"]}
+    cells = tables(configs)["p of the corrected resampled t test over the folds"]["boundary"]
+    of_folds = [
+        [s(CONFIGS["boundary"][k]) - s(CONFIGS["baseline"][k]) for k in (0, 1, 3)]
+        for s in (PQ_POOLED, CONTACT_BOUNDARY_RECALL)
+    ]
+    raw = [corrected_t_test(np.array(differences), 1 / 4) for differences in of_folds]
+    known = sorted(p for p in raw if not np.isnan(p))
+    shown = sorted(float(cells[s.title]) for s in (PQ_POOLED, CONTACT_BOUNDARY_RECALL) if cells[s.title] != "-")
+    assert len(shown) == len(known) > 0
+    assert shown[0] == pytest.approx(min(1, len(known) * known[0]), abs=6e-4)
+
+
+def test_fold_sizes_count_images_nuclei_and_groups():
+    sizes = tables(CONFIGS)["Validation parts"]
+    assert sizes["images"] == {"": "images", "fold 0": "2", "fold 1": "2", "fold 3": "2"}
+    assert sizes["nuclei"]["fold 1"] == "6"
+    assert [sizes["groups"][f"fold {fold}"] for fold in (0, 1, 3)] == ["1", "2", "2"]
+
+
+def test_one_fold_says_what_its_interval_leaves_out_and_one_config_has_no_difference():
+    one_fold = {name: {1: of[1]} for name, of in CONFIGS.items()}
+    assert "one fold: over its groups alone" in ablation_tables(one_fold, GROUPS, 1 / 4)
+    assert "one fold" not in ablation_tables(CONFIGS, GROUPS, 1 / 4)
+    alone = tables({"baseline": CONFIGS["baseline"]})
+    assert list(alone) == ["Mean over the folds", "All out-of-fold images together", "Validation parts"]
+
+
+def test_a_score_that_exists_nowhere_is_a_dash():
+    empty = np.zeros((8, 8), np.int32)
+    images = {0: [evaluate_image(empty, empty, boundary_width=1, name="image0")]}
+    found = tables({"baseline": images, "boundary": images})
+    assert found["Mean over the folds"]["baseline"][PQ_POOLED.title] == "-"
+    assert found["Difference to baseline"]["boundary"][PQ_POOLED.title] == "-"
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (0.5321, 3, ".532"),
+        (-0.0214, 3, "-.021"),
+        (-0.0001, 3, ".000"),
+        (1.0, 3, "1.000"),
+        (-10.25, 3, "-10.250"),
+        (-0.64, 1, "-0.6"),
+        (-0.04, 1, "0.0"),
+        (float("nan"), 3, "-"),
+    ],
+)
+def test_numbers_have_no_zero_before_the_point_and_zero_has_no_sign(value, decimals, text):
+    assert number_text(value, decimals) == text

@@ -1,0 +1,100 @@
+"""Counts of out-of-fold nuclei, all with one boundary width: what was predicted, or maps decoded in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nucplan.datasets.raw import RawDataset
+from nucplan.errors import NucplanError
+from nucplan.files import read_json
+from nucplan.images import read_label_map
+from nucplan.layout import Dataset
+from nucplan.metrics.boundary import boundary_distance
+from nucplan.metrics.image import ImageCounts, evaluate_image
+from trainers.ablation_runs import validation_folder
+
+if TYPE_CHECKING:
+    import torch
+
+
+class OutOfFoldScores:
+    """Counts of out-of-fold nuclei of one dataset, with one boundary width for its whole training part."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.raw = dataset, RawDataset(dataset)
+        self.splits: list[dict[str, list[str]]] = read_json(dataset.splits)
+
+    @cached_property
+    def reference_areas(self) -> np.ndarray:
+        """Areas of all annotated nuclei of the training part, px."""
+        areas = [np.unique(self.raw.instances(case), return_counts=True) for case in self.raw.cases()]
+        return np.concatenate([counts[ids > 0] for ids, counts in areas])
+
+    @cached_property
+    def boundary_width(self) -> int:
+        return boundary_distance(self.reference_areas)
+
+    def test_share(self, folds: Sequence[int]) -> float:
+        """Validation images over training images, mean of the folds."""
+        shares = [len(self.splits[fold]["val"]) / len(self.splits[fold]["train"]) for fold in folds]
+        return sum(shares) / len(shares)
+
+    def of_files(self, model: Path, fold: int) -> list[ImageCounts]:
+        """Score what the training of a fold left in ``validation``."""
+        return self._counts((case, self.labels(model, fold, case)) for case in self.splits[fold]["val"])
+
+    def of_foreground_decoder(self, model: Path, fold: int, device: torch.device) -> list[ImageCounts]:
+        """Score the maps of a fold, predicted anew, as the plan decodes networks without a boundary."""
+        return self._counts(_decoded_by_foreground(self.dataset, model, fold, device))
+
+    def labels(self, model: Path, fold: int, case: str) -> np.ndarray:
+        """The predicted label map of one validation image, (H, W) int32."""
+        path = validation_folder(model, fold) / f"{case}.tif"
+        if not path.is_file():
+            raise NucplanError(
+                f"{path.parent} has no label map of {case}, a validation image of fold {fold} in "
+                f"{self.dataset.splits}; restore the split, or train the fold anew."
+            )
+        return read_label_map(path)
+
+    def ignored(self, case: str) -> np.ndarray | None:
+        """Where an image is not annotated, bool (H, W); None where it is annotated everywhere."""
+        label = self.raw.info.ignore_label
+        return None if label is None else self.raw.classes_map(case) == label
+
+    def _counts(self, predictions: Iterable[tuple[str, np.ndarray]]) -> list[ImageCounts]:
+        return [
+            evaluate_image(
+                labels,
+                self.raw.instances(case),
+                ignore=self.ignored(case),
+                mpp=self.raw.info.mpp,
+                boundary_width=self.boundary_width,
+                name=case,
+            )
+            for case, labels in predictions
+        ]
+
+
+def has_boundary(dataset: Dataset, model: Path, fold: int, device: torch.device) -> bool:
+    """Whether the network of a fold predicts boundaries."""
+    from trainers.out_of_fold import fold_predictor
+
+    return fold_predictor(dataset, model, fold, device).has_boundary
+
+
+def _decoded_by_foreground(
+    dataset: Dataset, model: Path, fold: int, device: torch.device
+) -> Iterator[tuple[str, np.ndarray]]:
+    from nucplan.decoder_plan import DecoderPlan
+    from trainers.out_of_fold import fold_predictor, out_of_fold_maps
+
+    predictor = fold_predictor(dataset, model, fold, device)
+    plan = DecoderPlan.from_dict(predictor.plans["nucplan"]["decisions"]["foreground_decoder"]["value"])
+    for image in out_of_fold_maps(dataset, model, fold, device):
+        yield image.case, predictor.decode(image.maps, image.region, image.shape, plan).labels
