@@ -69,7 +69,9 @@ def test_an_ensemble_gives_the_mean_of_the_probabilities_of_its_folds(ensemble):
 
 def test_networks_with_a_boundary_are_decoded_with_it_and_others_without(ensemble, bright):
     assert ensemble.has_boundary
-    assert ensemble.decoder_plan.name == ensemble.plans["nucplan"]["decisions"]["decoder"]["value"]["name"] != "distance"
+    planned = ensemble.plans["nucplan"]["decisions"]["decoder"]["value"]
+    assert ensemble.decoder_plan.to_dict() == planned
+    assert planned["name"] != "distance"
     assert not bright().has_boundary
     assert bright().decoder_plan.name == "distance"
 
