@@ -31,12 +31,13 @@ class NucleusMaps(NamedTuple):
     boundary: Mapping[int, Tensor] = MappingProxyType({})
 
     def boundary_probability(self) -> Tensor:
-        """Mean of the boundary probabilities over the strides, (B, 1, H, W) float32.
+        """Mean of the boundary probabilities of all heads, (B, 1, H, W) float32; each counts half of the finer one.
 
-        The heads see the same boundary at several scales and err differently; together they find more of it than the
-        finest alone.
+        The heads look for the same boundary and err differently: together they find more of it than the finest alone.
         """
-        return torch.stack([logits.float().sigmoid() for logits in self.boundary.values()]).mean(0)
+        finest_first = [logits for _, logits in sorted(self.boundary.items())]
+        weighted = [0.5**k * logits.float().sigmoid() for k, logits in enumerate(finest_first)]
+        return torch.stack(weighted).sum(0) / sum(0.5**k for k in range(len(weighted)))
 
 
 class NucleusNet(nn.Module):

@@ -63,11 +63,15 @@ def test_a_pointwise_network_gives_the_untiled_result(height, width, tiling, mir
     np.testing.assert_allclose(found.semantic, softmax_of(image), atol=2e-3)
 
 
-def test_the_boundary_is_the_mean_of_the_probabilities_of_all_heads_and_networks():
+def test_the_boundary_is_the_mean_over_networks_and_heads_of_which_the_finer_count_twice():
     image = random_image(20, 40)
     found = predict_probabilities([Pointwise(scale, (1, 4)) for scale in (1, 2)], image, 16, 8, 3, CPU)
-    heads = [torch.from_numpy(stride * scale * image[0]).sigmoid() for stride in (1, 4) for scale in (1, 2)]
-    np.testing.assert_allclose(found.boundary, torch.stack(heads).mean(0), atol=2e-3)
+    heads = [
+        weight * torch.from_numpy(stride * scale * image[0]).sigmoid()
+        for stride, weight in ((1, 2), (4, 1))
+        for scale in (1, 2)
+    ]
+    np.testing.assert_allclose(found.boundary, torch.stack(heads).sum(0) / 6, atol=2e-3)
     np.testing.assert_allclose(found.semantic, (softmax_of(image, 1) + softmax_of(image, 2)) / 2, atol=2e-3)
 
 
