@@ -106,3 +106,10 @@ def test_the_window_is_positive_and_highest_in_the_middle(tile):
     assert window.min() > 0
     assert window[tile // 2, tile // 2] == window.max()
     np.testing.assert_array_equal(window, window.T)
+
+
+def test_where_two_tiles_overlap_their_shares_are_the_same_in_every_row():
+    window = gaussian_window(16).astype(np.float64)
+    left, right = window[:, 4:], window[:, :-4]
+    shares = left / (left + right)
+    np.testing.assert_allclose(shares, np.broadcast_to(shares[8], shares.shape), rtol=1e-5)
