@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nucplan.losses import BoundaryLoss, SegmentationLoss
 from nucplan.networks.nucleus_net import NucleusMaps
+from nucplan.plans import decision
 from nucplan.targets import boundary_map, weight_band
 
 
@@ -43,17 +44,16 @@ class BoundaryObjective:
     normalised: bool = True
 
     @classmethod
-    def from_decisions(cls, decisions: Mapping[str, Mapping[str, Any]], weighted: bool) -> BoundaryObjective:
-        """Read it from the decisions of a plan; ``weighted`` says whether the segmentation loss is weighted, too."""
-        value = {name: decision["value"] for name, decision in decisions.items()}
-        scales = {int(stride): weight for stride, weight in value["boundary_scales"].items()}
+    def from_plans(cls, plans: Mapping[str, Any], weighted: bool) -> BoundaryObjective:
+        """Read it from a plans file; ``weighted`` says whether the segmentation loss is weighted, too."""
+        scales = {int(stride): weight for stride, weight in decision(plans, "boundary_scales").items()}
         return cls(
-            kernel=value["boundary_kernel"],
-            loss=BoundaryLoss(scales, value["boundary_pos_weight"]),
-            weight=value["boundary_loss_weight"],
-            beta=value["boundary_beta"] if weighted else None,
-            band_kernel=value["weight_kernel"],
-            normalised=value["boundary_weight_normalised"],
+            kernel=decision(plans, "boundary_kernel"),
+            loss=BoundaryLoss(scales, decision(plans, "boundary_pos_weight")),
+            weight=decision(plans, "boundary_loss_weight"),
+            beta=decision(plans, "boundary_beta") if weighted else None,
+            band_kernel=decision(plans, "weight_kernel"),
+            normalised=decision(plans, "boundary_weight_normalised"),
         )
 
 
@@ -107,6 +107,15 @@ class Objective:
         outlines, of_scales = self.boundary.loss(maps.boundary, boundary, counts)
         terms = {"segmentation": segmentation.detach(), "boundary": outlines.detach(), **terms, **of_scales}
         return segmentation + self.boundary.weight * outlines, terms
+
+
+def class_counts(maps: NucleusMaps, targets: PatchTargets) -> tuple[Tensor, Tensor, Tensor]:
+    """True positive, false positive and false negative pixels of the classes 1..K among those that count, each (K,)."""
+    counted, predicted = targets.counts > 0, maps.semantic.argmax(1)
+    classes = torch.arange(1, maps.semantic.shape[1], device=predicted.device)[:, None]
+    is_truth, is_predicted = targets.classes[counted] == classes, predicted[counted] == classes
+    hits = (is_truth & is_predicted).sum(1)
+    return hits, is_predicted.sum(1) - hits, is_truth.sum(1) - hits
 
 
 def boundary_counts(maps: NucleusMaps, targets: PatchTargets) -> np.ndarray:

@@ -132,7 +132,8 @@ def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool)
     from planners.counting import mixed_precision
 
     images, patches = torch.empty(shape), (shape[0], *shape[2:])
-    boundary = BoundaryObjective(3, BoundaryLoss(dict.fromkeys(network.boundary_strides, 1.0), 1.0), 1.0, 1.0)
+    loss = BoundaryLoss(dict.fromkeys(network.boundary_strides, 1.0), pos_weight=1.0)
+    boundary = BoundaryObjective(kernel=3, loss=loss, weight=1.0, beta=1.0)
     objective = Objective(boundary=boundary if network.boundary_strides else None)
     with FlopCounterMode(display=False) as flops:
         targets = PatchTargets(

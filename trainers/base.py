@@ -32,7 +32,8 @@ from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
 from nucplan.networks.weights import load_encoder_weights
-from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts
+from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts, class_counts
+from nucplan.plans import decision
 from nucplan.progress import progress
 from nucplan.schedule import CosineRestarts, GateWarmUp, epochs
 from trainers.epoch_log import EpochLog
@@ -79,7 +80,7 @@ class NucleusTrainer(nnUNetTrainer):
         self.num_val_iterations_per_epoch = VALIDATION_BATCHES
         self.inference_allowed_mirroring_axes = (0, 1)
         self.workers = min(8, usable_cores() // 2)
-        self.log = EpochLog()
+        self.epoch_log = EpochLog()
         self.lock: FoldLock | None = None
         self._iteration = 0
         self._random_state: dict[str, Any] | None = None
@@ -87,14 +88,15 @@ class NucleusTrainer(nnUNetTrainer):
 
     def decision(self, name: str) -> Any:
         """The value of one decision of the plan."""
-        return self.plan["decisions"][name]["value"]
+        return decision(self.plans_manager.plans, name)
 
     def set_budget(self, iterations: int) -> None:
         """Set the length of the training, in iterations (rounded up to whole epochs of at most 50)."""
         self.num_epochs, self.num_iterations_per_epoch = epochs(iterations)
         length = self.num_epochs * self.num_iterations_per_epoch
         self.schedule = CosineRestarts(length)
-        self.gate = GateWarmUp(length, **self.decision("gate"))
+        if self.boundary_attention:
+            self.gate = GateWarmUp(length, **self.decision("gate"))
 
     def iteration_of(self, epoch: int) -> int:
         """The number of iterations before an epoch."""
@@ -132,7 +134,7 @@ class NucleusTrainer(nnUNetTrainer):
         arguments = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
         if not cls.boundary_supervision:
             return arguments
-        strides = [int(stride) for stride in plans["nucplan"]["decisions"]["boundary_scales"]["value"]]
+        strides = [int(stride) for stride in decision(plans, "boundary_scales")]
         return arguments | {"boundary_strides": strides, "boundary_attention": cls.boundary_attention}
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
@@ -149,7 +151,7 @@ class NucleusTrainer(nnUNetTrainer):
         ignored = self.label_manager.ignore_label
         if not self.boundary_supervision:
             return Objective(ignore_label=ignored)
-        boundary = BoundaryObjective.from_decisions(self.plan["decisions"], self.boundary_weighting)
+        boundary = BoundaryObjective.from_plans(self.plans_manager.plans, self.boundary_weighting)
         return Objective(boundary=boundary, ignore_label=ignored)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, None]:
@@ -195,7 +197,8 @@ class NucleusTrainer(nnUNetTrainer):
         iteration = self.iteration_of(self.current_epoch) + self._iteration
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule(iteration)
-        self.network.gate_strength = self.gate(iteration)
+        if self.boundary_attention:
+            self.network.gate_strength = self.gate(iteration)
         self.optimizer.zero_grad(set_to_none=True)
         _, _, total, terms = self._forward(batch)
         if not torch.isfinite(total):
@@ -222,19 +225,10 @@ class NucleusTrainer(nnUNetTrainer):
 
     def validation_step(self, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
         maps, targets, total, _ = self._forward(batch)
-        counts, predicted = targets.counts > 0, maps.semantic.argmax(1)
-        classes = torch.arange(1, maps.semantic.shape[1], device=predicted.device)[:, None]
-        is_truth = targets.classes[counts] == classes
-        is_predicted = predicted[counts] == classes
-        hits = (is_truth & is_predicted).sum(1)
         if self.boundary_supervision:
             self._boundary_counts += boundary_counts(maps, targets)
-        return {
-            "loss": total.cpu().numpy(),
-            "tp_hard": hits.cpu().numpy(),
-            "fp_hard": (is_predicted.sum(1) - hits).cpu().numpy(),
-            "fn_hard": (is_truth.sum(1) - hits).cpu().numpy(),
-        }
+        counted = zip(("tp_hard", "fp_hard", "fn_hard"), class_counts(maps, targets), strict=True)
+        return {"loss": total.cpu().numpy()} | {name: pixels.cpu().numpy() for name, pixels in counted}
 
     # -- one epoch -------------------------------------------------------------------------------------------------
 
@@ -270,16 +264,16 @@ class NucleusTrainer(nnUNetTrainer):
     def on_epoch_end(self) -> None:
         self.logger.log("epoch_end_timestamps", time(), self.current_epoch)
         seconds = self._logged("epoch_end_timestamps") - self._logged("epoch_start_timestamps")
-        self.log.add(
+        self.epoch_log.add(
             {"epoch": self.current_epoch, "learning_rate": self._logged("lrs"), **self._strengths(), **self._terms}
             | {"validation_loss": self._logged("val_losses"), "validation_dice": self._logged("mean_fg_dice")}
             | self._boundary_f1()
         )
         # First of all: whatever fails after it, the epoch is not lost.
         self.save_checkpoint(str(Path(self.output_folder) / LATEST))
-        self.log.write(Path(self.output_folder))
+        self.epoch_log.write(Path(self.output_folder))
         self.print_to_log_file(
-            f"epoch {self.current_epoch + 1}/{self.num_epochs}  {self.log.line()}  ({seconds:.0f} s)",
+            f"epoch {self.current_epoch + 1}/{self.num_epochs}  {self.epoch_log.line()}  ({seconds:.0f} s)",
             also_print_to_console=True,
             add_timestamp=False,
         )
@@ -288,10 +282,10 @@ class NucleusTrainer(nnUNetTrainer):
         self.current_epoch += 1
 
     def _strengths(self) -> dict[str, float]:
-        """Alpha at the start of the epoch, and the weights lambda of the boundary terms, where they are on."""
+        """Alpha of the last step, and the weights lambda of the boundary terms, where they are on."""
         strengths: dict[str, float] = {}
         if self.boundary_attention:
-            strengths["alpha"] = self.gate(self.iteration_of(self.current_epoch))
+            strengths["alpha"] = self.network.gate_strength
         if self.boundary_supervision:
             strengths["lambda_boundary"] = self.loss.boundary.weight
             strengths |= {f"lambda_{s}": self.loss.boundary.loss.scales[s] for s in self.network.boundary_strides}
@@ -309,7 +303,9 @@ class NucleusTrainer(nnUNetTrainer):
 
     def on_train_end(self) -> None:
         self.dataloader_train = self.dataloader_val = None
-        self.log.close()
+        # Once more: an interruption may have come between the last checkpoint and the log.
+        self.epoch_log.write(Path(self.output_folder))
+        self.epoch_log.close()
         # nnU-Net counts the epoch up before this and saves "epoch + 1".
         self.current_epoch -= 1
         self.save_checkpoint(str(Path(self.output_folder) / FINAL))
@@ -340,7 +336,7 @@ class NucleusTrainer(nnUNetTrainer):
             "grad_scaler_state": None if self.grad_scaler is None else self.grad_scaler.state_dict(),
             "random_state": random_state(),
             "logging": plain_values(self.logger.get_checkpoint()),
-            "history": self.log.history,
+            "history": self.epoch_log.history,
             "_best_ema": None,
             "current_epoch": self.current_epoch + 1,
             "epochs": [self.num_epochs, self.num_iterations_per_epoch],
@@ -371,7 +367,7 @@ class NucleusTrainer(nnUNetTrainer):
         if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
             self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
         self.current_epoch = checkpoint["current_epoch"]
-        self.log = EpochLog(checkpoint["history"])
+        self.epoch_log = EpochLog(checkpoint["history"])
         self.logger.load_checkpoint(checkpoint["logging"])
         self._random_state = checkpoint["random_state"]
         if self.current_epoch < self.num_epochs:

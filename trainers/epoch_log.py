@@ -24,6 +24,7 @@ class EpochLog:
     def __init__(self, history: list[dict[str, float]] | None = None) -> None:
         self.history = history or []
         self._writer: SummaryWriter | None = None
+        self._shown = 0
 
     def add(self, record: dict[str, float]) -> None:
         """Append an epoch."""
@@ -31,28 +32,31 @@ class EpochLog:
 
     def line(self) -> str:
         """The last epoch for the console."""
-        return "  ".join(f"{name} {value:.4g}" for name, value in self.history[-1].items() if name != "epoch")
+        return "  ".join(f"{name} {value:.3g}" for name, value in self.history[-1].items() if name != "epoch")
 
     def write(self, folder: Path) -> None:
-        """Write all epochs to ``metrics.csv`` in ``folder``, and the last one to ``tensorboard/`` there."""
+        """Write all epochs to ``metrics.csv`` in ``folder`` and to ``tensorboard/`` there."""
+        if not self.history:
+            return
         with atomic_path(folder / "metrics.csv") as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
             writer.writeheader()
             writer.writerows(self.history)
-        last = dict(self.history[-1])
-        epoch = int(last.pop("epoch"))
         if self._writer is None:
             # Imported on use: it takes a second, and a finished training writes nothing.
             from torch.utils.tensorboard import SummaryWriter
 
-            # What an interrupted run wrote from this epoch on is not shown.
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epoch)
-        for name, value in last.items():
-            self._writer.add_scalar(name, value, epoch)
+            # A run that goes on writes everything anew, in place of what an interrupted one wrote.
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0)
+        for record in self.history[self._shown :]:
+            for name, value in record.items():
+                if name != "epoch":
+                    self._writer.add_scalar(name, value, int(record["epoch"]))
+        self._shown = len(self.history)
         self._writer.flush()
 
     def close(self) -> None:
         """Finish the TensorBoard file."""
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+            self._writer, self._shown = None, 0

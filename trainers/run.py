@@ -51,7 +51,7 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
     plans = derive_plans(base, request.seed, request.encoder, request.weights, highest)
     if request.encoder is not None or request.weights is not None:
-        _refuse_unfit_encoder(dataset, plans)
+        _refuse_unfit_encoder(dataset, plans, trainer_class(request.config))
     # Data that are up to date are kept; planning that was cut off, or done anew, leaves some that are not.
     preprocess(RawDataset(dataset), plans, progress=progress)
     if plans["plans_name"] != base["plans_name"]:
@@ -59,12 +59,17 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     return plans
 
 
-def _refuse_unfit_encoder(dataset: Dataset, plans: dict) -> None:
+def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> None:
     """Build the network of ``plans`` without memory for its weights, and try the weights file on its encoder."""
     info = RawDataset(dataset).info
-    architecture = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
+    arguments = trainer_type.network_arguments(plans)
     with torch.device("meta"):
-        network = NucleusNet(len(info.channel_names), 1 + len(info.class_names), **architecture)
+        network = NucleusNet(len(info.channel_names), 1 + len(info.class_names), **arguments)
+    if trainer_type.boundary_supervision and not network.boundary_strides:
+        raise NucplanError(
+            f"No decoder stride of the encoder '{arguments['encoder']}' is among the plan's boundary_scales "
+            f"({', '.join(map(str, arguments['boundary_strides']))}); plan with finer ones, or train --config baseline."
+        )
     weights = plans["nucplan"].get("weights")
     if weights is not None:
         with warnings.catch_warnings():

@@ -30,6 +30,7 @@ from nucplan.instances import (
 )
 from nucplan.layout import CONFIGURATION
 from nucplan.networks.nucleus_net import NucleusNet
+from nucplan.plans import decision
 
 # Tiles of one forward pass hold at most this many pixels, which keeps activations of any plan under 2 GiB.
 PIXELS_PER_PASS = {"cpu": 8 * 128**2, "cuda": 16 * 256**2}
@@ -160,12 +161,7 @@ class Predictor:
         return instances if labels is instances.labels else relabelled(instances, labels)
 
     def _decision(self, name: str) -> Any:
-        decisions = self.plans["nucplan"]["decisions"]
-        if name not in decisions:
-            raise NucplanError(
-                f"The model's plan has no decision '{name}', it is older than this nucplan; train it anew."
-            )
-        return decisions[name]["value"]
+        return decision(self.plans, name)
 
     def _refuse_other_channels(self, image: np.ndarray) -> None:
         expected, found = len(self.dataset_json["channel_names"]), np.atleast_3d(image).shape[2]

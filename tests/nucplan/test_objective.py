@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from nucplan.errors import NucplanError
 from nucplan.losses import BoundaryLoss, SegmentationLoss, binary_cross_entropy, cross_entropy
 from nucplan.networks.nucleus_net import NucleusMaps
-from nucplan.objective import BoundaryObjective, Objective
+from nucplan.objective import BoundaryObjective, Objective, boundary_counts
 from nucplan.targets import boundary_map, weight_band
 
 LOSS = BoundaryLoss({1: 1.0, 2: 0.5}, pos_weight=3.0)
@@ -146,7 +147,7 @@ def test_a_batch_in_which_nothing_counts_gives_a_finite_loss():
     assert torch.isfinite(total(Objective(boundary=BOUNDARY), maps, labels))
 
 
-def test_an_objective_is_read_from_the_decisions_of_a_plan():
+def test_an_objective_is_read_from_a_plan_and_an_older_plan_is_refused_with_a_sentence():
     values = {
         "boundary_kernel": 5,
         "weight_kernel": 7,
@@ -156,7 +157,21 @@ def test_an_objective_is_read_from_the_decisions_of_a_plan():
         "boundary_loss_weight": 0.25,
         "boundary_weight_normalised": False,
     }
-    decisions = {name: {"value": value} for name, value in values.items()}
+    plans = {"nucplan": {"decisions": {name: {"value": value} for name, value in values.items()}}}
     expected = BoundaryObjective(5, BoundaryLoss({2: 1.0, 4: 0.5}, 2.5), 0.25, 3.3, 7, normalised=False)
-    assert BoundaryObjective.from_decisions(decisions, weighted=True) == expected
-    assert BoundaryObjective.from_decisions(decisions, weighted=False) == replace(expected, beta=None)
+    assert BoundaryObjective.from_plans(plans, weighted=True) == expected
+    assert BoundaryObjective.from_plans(plans, weighted=False) == replace(expected, beta=None)
+    del plans["nucplan"]["decisions"]["boundary_weight_normalised"]
+    with pytest.raises(NucplanError, match="no decision 'boundary_weight_normalised'.*plan_and_preprocess"):
+        BoundaryObjective.from_plans(plans, weighted=False)
+
+
+def test_the_boundary_that_is_counted_is_the_finest_heads_where_pixels_count():
+    labels = torch.ones(1, 2, 1, 6, dtype=torch.int32)
+    labels[..., 3:] = 0
+    labels[0, 0, 0, 0] = -1
+    targets = Objective(boundary=BOUNDARY).targets(labels)
+    assert targets.boundary.tolist() == [[[False, False, True, True, False, False]]]
+    fine, coarse = torch.tensor([[[[9.0, 9, 9, -9, -9, 9]]]]), torch.full((1, 1, 1, 6), -9.0)
+    maps = NucleusMaps(torch.zeros(1, 2, 1, 6), {1: fine, 4: coarse})
+    assert boundary_counts(maps, targets).tolist() == [1, 3, 2]

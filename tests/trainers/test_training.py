@@ -24,6 +24,7 @@ from nucplan.files import read_json, write_json
 from nucplan.layout import CONFIGURATION, find_dataset, resolve_roots
 from nucplan.networks.nucleus_net import NucleusMaps
 from trainers import CONFIGS, DEFAULT_CONFIG, trainer_class, trainer_name
+from trainers.epoch_log import EpochLog
 
 FOLD = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d/fold_0")
 
@@ -41,9 +42,9 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def make_trainer(root: Path, iterations: int = 2):
+def make_trainer(root: Path, iterations: int = 2, config: str = DEFAULT_CONFIG):
     dataset = find_dataset(resolve_roots(root), 1)
-    trainer = trainer_class(DEFAULT_CONFIG)(
+    trainer = trainer_class(config)(
         read_json(dataset.plans()), CONFIGURATION, 0, read_json(dataset.raw / "dataset.json"), torch.device("cpu")
     )
     trainer.set_budget(iterations)
@@ -110,7 +111,7 @@ def test_every_term_of_a_config_is_logged_each_epoch(root, capsys, config):
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert list(rows[0]) == ["epoch", "learning_rate", *COLUMNS[config]]
     assert [row["epoch"] for row in rows] == [0, 1]
-    assert [row["alpha"] for row in rows if "alpha" in row] == ([0, 1] if config == "boundary_attention" else [])
+    assert [row["alpha"] for row in rows if "alpha" in row] == ([1, 1] if config == "boundary_attention" else [])
     for row in rows:
         if config != "baseline":
             assert row["loss"] == pytest.approx(row["segmentation"] + 0.2 * row["boundary"], rel=1e-4)
@@ -120,6 +121,78 @@ def test_every_term_of_a_config_is_logged_each_epoch(root, capsys, config):
     events.Reload()
     assert set(events.Tags()["scalars"]) == {"learning_rate", *COLUMNS[config]}
     assert [e.value for e in events.Scalars("loss")] == pytest.approx([row["loss"] for row in rows], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "heads", "weighted", "gated"),
+    [
+        ("baseline", False, False, False),
+        ("boundary", True, False, False),
+        ("boundary_weighted", True, True, False),
+        ("boundary_attention", True, True, True),
+    ],
+)
+def test_a_config_has_the_parts_that_it_is_named_after(root, config, heads, weighted, gated):
+    trainer = make_trainer(root, iterations=10, config=config)
+    trainer.initialize()
+    decisions = read_json(find_dataset(resolve_roots(root), 1).plans())["nucplan"]["decisions"]
+    scales = {int(stride): weight for stride, weight in decisions["boundary_scales"]["value"].items()}
+    assert trainer.network.boundary_strides == (tuple(scales) if heads else ())
+    assert (trainer.loss.boundary is not None) == heads
+    if heads:
+        assert trainer.loss.boundary.loss.scales == scales
+        assert trainer.loss.boundary.beta == (decisions["boundary_beta"]["value"] if weighted else None)
+    trainer.on_train_epoch_start()
+    strengths = []
+    batch = {"image": torch.randn(2, 3, 64, 64), "labels": torch.zeros(2, 2, 64, 64, dtype=torch.int32)}
+    for _ in range(4):
+        trainer.train_step(batch)
+        strengths.append(trainer.network.gate_strength)
+    assert strengths == pytest.approx([0, 0, 0.5, 1] if gated else [0] * 4)
+    gates = [branch.alpha for branch in trainer.network.boundary_branches.values()]
+    assert all((alpha is not None) == gated for alpha in gates)
+
+
+def test_after_an_interruption_between_checkpoint_and_log_no_epoch_is_missing(root, monkeypatch):
+    def stopped(self, folder):
+        raise KeyboardInterrupt
+
+    whole = EpochLog.write
+    monkeypatch.setattr(EpochLog, "write", stopped)
+    arguments = ["1", "0", "--device", "cpu", "--root", str(root), "--iterations", "60"]
+    assert train.main(arguments) == 130
+    monkeypatch.setattr(EpochLog, "write", whole)
+    folder = run(root, "--iterations", "60")
+    with open(folder / "metrics.csv", newline="") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1]
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [0, 1]
+
+
+def test_what_a_run_that_goes_on_writes_replaces_what_was_there(tmp_path):
+    before = EpochLog()
+    for epoch in range(3):
+        before.add({"epoch": epoch, "loss": 9.0})
+        before.write(tmp_path)
+    before.close()
+    after = EpochLog([{"epoch": 0, "loss": 1.0}])
+    after.add({"epoch": 1, "loss": 0.5})
+    after.write(tmp_path)
+    after.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(0, 1.0), (1, 0.5)]
+
+
+def test_an_encoder_that_reaches_no_stride_of_the_boundary_heads_is_refused(root, capsys):
+    plans = root / "nnUNet_preprocessed/Dataset001_Tiny/nucplanPlans.json"
+    content = read_json(plans)
+    content["nucplan"]["decisions"]["boundary_scales"]["value"] = {"16": 1.0}
+    write_json(plans, content)
+    arguments = ["1", "0", "--device", "cpu", "--root", str(root), "--iterations", "2"]
+    assert train.main([*arguments, "--encoder", "vit_small_patch8_224"]) == 2
+    assert "is among the plan's boundary_scales (16)" in capsys.readouterr().err
 
 
 def test_the_loss_falls(root):

@@ -124,3 +124,11 @@ def test_the_strength_of_the_gate_travels_with_the_weights():
     here.load_state_dict(there.state_dict())
     assert here.gate_strength == 0.75
     assert network().gate_strength == 0
+
+
+def test_no_hidden_unit_of_a_head_is_dead_on_features_that_are_never_negative():
+    torch.manual_seed(0)
+    features = torch.rand(1, 24, 32, 32) * 0.5 + 2 * torch.rand(1, 24, 1, 1)
+    hidden = BoundaryHead(24)[0](features)
+    fires = (hidden > 0).float().mean((0, 2, 3))
+    assert ((fires > 0.2) & (fires < 0.8)).all()
