@@ -128,7 +128,7 @@ def test_the_strength_of_the_gate_travels_with_the_weights():
 
 def test_no_hidden_unit_of_a_head_is_dead_on_features_that_are_never_negative():
     torch.manual_seed(0)
-    features = torch.rand(1, 24, 32, 32) * 0.5 + 2 * torch.rand(1, 24, 1, 1)
-    hidden = BoundaryHead(24)[0](features)
+    features = torch.rand(1, 64, 32, 32) * 0.5 + 2 * torch.rand(1, 64, 1, 1)
+    hidden = BoundaryHead(64)[0](features)
     fires = (hidden > 0).float().mean((0, 2, 3))
     assert ((fires > 0.2) & (fires < 0.8)).all()
