@@ -12,13 +12,13 @@ from nucplan.errors import NucplanError
 
 # In the order in which they are offered; `nucplan.landscapes` says what each does.
 DECODERS = ("distance", "boundary", "tempered", "interior")
-# Where the boundary does the parting, a pass lies deep and a neck of the outline alone is no reason for a cut; and a
-# boundary is a line of few pixels, which much smoothing would fill.
+# Found on out-of-fold maps of four sets (docs/boundary.md). Where the boundary does the parting, a pass lies deep and a
+# neck of the outline alone is no reason for a cut.
 _DEFAULTS: dict[str, dict[str, float]] = {
     "distance": {},
-    "boundary": {"neck": 0.8},
-    "tempered": {"neck": 0.6, "smoothing": 0.05},
-    "interior": {"neck": 0.6, "smoothing": 0.05},
+    "boundary": {"seed_spacing": 0.3, "smoothing": 0.1, "seed_threshold": 0.8},
+    "tempered": {"neck": 0.65},
+    "interior": {"neck": 0.6, "boundary_threshold": 0.4},
 }
 
 
@@ -54,15 +54,15 @@ class DecoderPlan:
 
     diameter: float
     name: str = "distance"
-    seed_spacing: float = 0.3
+    seed_spacing: float = 0.4
     neck: float = 0.87
-    smoothing: float = 0.1
+    smoothing: float = 0.05
     minimum_area: float = 0.06
     maximum_hole: float = 0.1
-    foreground_threshold: float = 0.5
+    foreground_threshold: float = 0.6
     minimum_seed: float = 0.01
     seed_threshold: float = 0.5
-    boundary_threshold: float = 0.5
+    boundary_threshold: float = 0.3
 
     def __post_init__(self) -> None:
         _check_name(self.name)

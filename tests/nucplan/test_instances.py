@@ -75,7 +75,7 @@ def test_the_foreground_is_covered_and_no_instance_is_below_the_minimum_area(see
     maps = soft_maps(np.random.default_rng(seed), (90, 110), 2)
     plan = DecoderPlan(diameter=12)
     found = decode(maps, plan)
-    foreground = maps.semantic[0] < 0.5
+    foreground = maps.semantic[0] < np.float32(1 - plan.foreground_threshold)
     fill_holes(foreground, plan.maximum_hole * plan.disc_area)
     components = label(foreground, connectivity=1)
     large = np.bincount(components.ravel()) >= plan.minimum_area * plan.disc_area

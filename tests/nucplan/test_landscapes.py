@@ -191,7 +191,7 @@ def test_a_map_that_is_all_foreground_is_one_nucleus(name, shape, value):
 def test_instances_cover_the_foreground_in_connected_pieces_that_are_large_enough(name, seed):
     maps, plan = random_maps(seed), DecoderPlan.default(name, 12)
     labels, table = decode(maps, plan)
-    foreground = maps.semantic[0] < 0.5
+    foreground = maps.semantic[0] < np.float32(1 - plan.foreground_threshold)
     fill_holes(foreground, plan.maximum_hole * plan.disc_area)
     components = label(foreground, connectivity=1)
     large = np.bincount(components.ravel()) >= plan.minimum_area * plan.disc_area
