@@ -23,7 +23,8 @@ NARROW, WIDE = {"features_per_stage": [24, 32, 64, 96, 128]}, {"features_per_sta
 SMALL = {"encoder": "vit_tiny_patch16_224", "encoder_depth": 2, "features_per_stage": [4, 8, 8, 8, 8]}
 
 NETWORKS = {
-    "smallest patch": (TINY | NARROW, 3, 1, 96, 2),
+    "smallest patch": (TINY | NARROW, 3, 1, 96, 4),
+    "boundary attention": (TINY | NARROW | {"boundary_strides": [1, 2, 4], "boundary_attention": True}, 3, 1, 256, 2),
     "large batch": (TINY | NARROW, 3, 1, 96, 16),
     "large patch": (TINY | NARROW, 1, 5, 384, 2),
     "wide and multiplex": (TINY | WIDE, 20, 5, 128, 4),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nucplan.layout import Dataset, resolve_roots
+from planners import cost
 from planners.explain import explain
 from planners.planner import DECISIONS, plan_dataset
 from planners.rules import Limits
@@ -48,6 +49,19 @@ def test_nnunet_reads_the_plan(plan) -> None:
     labels = {"channel_names": {"0": "R"}, "labels": {"background": 0, "nucleus": 1}}
     assert manager.get_label_manager(labels).num_segmentation_heads == 2
     assert determine_num_input_channels(manager, configuration, labels) == 1
+
+
+def test_the_costliest_config_is_the_one_whose_costs_are_counted(plan, monkeypatch) -> None:
+    counted = []
+    count = cost.count
+    monkeypatch.setattr(cost, "count", lambda network, *rest: (counted.append(network), count(network, *rest))[1])
+    plans = plan()
+    strides = [int(stride) for stride in plans["nucplan"]["decisions"]["boundary_scales"]["value"]]
+    for network in counted:
+        assert network["boundary_strides"] == strides
+        assert network["boundary_attention"]
+        assert network.items() >= plans["configurations"]["2d"]["architecture"]["arch_kwargs"].items()
+    assert counted
 
 
 def test_the_network_of_the_plan_can_be_built(plan) -> None:
