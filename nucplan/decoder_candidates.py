@@ -24,7 +24,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 LADDERS: dict[str, tuple[float, ...]] = {
     "foreground_threshold": (0.3, 0.4, 0.5, 0.6, 0.7),
     "seed_spacing": (0.15, 0.2, 0.3, 0.4, 0.5, 0.6),
-    "neck": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.87, 0.95),
+    "neck": (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.87, 0.95),
     "smoothing": (0.0, 0.025, 0.05, 0.1, 0.15, 0.2),
     "seed_threshold": (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8),
     "boundary_threshold": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
@@ -49,6 +49,9 @@ class Candidate(NamedTuple):
         """What a plan says, less what it says of the annotation."""
         return cls(plan.name, tuple(getattr(plan, name) for name in FIELDS[plan.name]))
 
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(f'{field} {value:g}' for field, value in self.values.items())})"
+
     @property
     def values(self) -> dict[str, float]:
         """Field to fraction."""
@@ -66,13 +69,13 @@ class Candidate(NamedTuple):
 
 
 def candidates(plan: DecoderPlan, has_boundary: bool) -> list[Candidate]:
-    """The plan itself, then the coarse grid of every decoder that the maps allow; no candidate occurs twice."""
+    """The plan itself, then of every decoder that the maps allow its default and its coarse grid; none occurs twice."""
     allowed = [name for name in DECODERS if has_boundary or not needs_boundary(name)]
     found = {Candidate.of(plan): None} if plan.name in allowed else {}
     for name in allowed:
-        usual = Candidate.of(DecoderPlan.default(name, plan.diameter)).values
-        choices = [_COARSE[name].get(field, (value,)) for field, value in usual.items()]
-        found |= dict.fromkeys(Candidate(name, fractions) for fractions in product(*choices))
+        usual = Candidate.of(DecoderPlan.default(name, plan.diameter))
+        choices = [_COARSE[name].get(field, (value,)) for field, value in usual.values.items()]
+        found |= dict.fromkeys([usual, *(Candidate(name, fractions) for fractions in product(*choices))])
     return list(found)
 
 

@@ -107,6 +107,11 @@ class ScoredSet:
     folds: np.ndarray
     scores: dict[Candidate, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def coarse(self) -> list[Candidate]:
+        """The coarse grid, fixed before any of these scores; its defaults may come from earlier searches."""
+        return [candidate for candidate in candidates(self.plan, has_boundary=True) if candidate in self.scores]
+
     def pooled(self, candidate: Candidate, folds: Collection[int] | None = None) -> PartingCounts:
         """The counts of a candidate over the images of some folds; default is all."""
         chosen = slice(None) if folds is None else np.isin(self.folds, list(folds))
@@ -122,7 +127,9 @@ def _parting_counts(total: np.ndarray) -> PartingCounts:
     return PartingCounts(PanopticCounts(int(tp), int(fp), int(fn), iou_sum), int(merged), int(split))
 
 
-def choose(scored: ScoredSet, folds: Collection[int] | None = None, name: str | None = None) -> Candidate:
+def choose(
+    scored: ScoredSet, folds: Collection[int] | None = None, among: Iterable[Candidate] | None = None
+) -> Candidate:
     """The candidate of highest pooled PQ; of equals (within ``TIE``) the one with the fewest merges and splits.
 
     Where these are equal, too, the one nearest to the present plan.
@@ -132,31 +139,33 @@ def choose(scored: ScoredSet, folds: Collection[int] | None = None, name: str | 
     scored : ScoredSet
     folds : collection of int, optional
         The folds to look at; default is all.
-    name : str, optional
-        Only candidates of this decoder.
+    among : iterable of Candidate, optional
+        The candidates to choose from; default is all.
     """
-    pooled = {c: scored.pooled(c, folds) for c in scored.scores if name in (None, c.name)}
+    pooled = {c: scored.pooled(c, folds) for c in (scored.scores if among is None else among)}
     best, own = max(counts.pq for counts in pooled.values()), Candidate.of(scored.plan)
     equals = [c for c, counts in pooled.items() if counts.pq >= best - TIE]
     return min(equals, key=lambda c: (pooled[c].errors, c.steps_from(own)))
 
 
 class NestedScore(NamedTuple):
-    """Counts of all images, each decoded as ``chosen[fold]`` says, which no image of that fold had a say in."""
+    """Counts of all images, each decoded as ``chosen[fold]`` says, in which no score of that fold had a say."""
 
     counts: PartingCounts
     chosen: dict[int, Candidate]
 
 
 def nested_score(scored: ScoredSet) -> NestedScore | None:
-    """Score each fold with what the other folds choose; None where there is one fold.
+    """Score each fold with what the other folds choose from the coarse grid; None where there is one fold.
 
-    The best of many candidates is better on the images that chose it than on others; this figure is not.
+    The best of many candidates is better on the images that chose it than on others; this figure is not. Refined
+    candidates take no part: they exist because of what all folds scored.
     """
     folds = np.unique(scored.folds).tolist()
     if len(folds) < 2:
         return None
-    chosen = {fold: choose(scored, [other for other in folds if other != fold]) for fold in folds}
+    grid = scored.coarse
+    chosen = {fold: choose(scored, [other for other in folds if other != fold], grid) for fold in folds}
     rows = [scored.scores[candidate][scored.folds == fold] for fold, candidate in chosen.items()]
     return NestedScore(_parting_counts(np.concatenate(rows).sum(axis=0)), chosen)
 
@@ -174,6 +183,16 @@ def best_for_all(sets: Sequence[ScoredSet], name: str | None = None) -> Candidat
     return next(c for c in mean_regrets(sets) if name in (None, c.name))
 
 
+def choices_of_others(sets: Sequence[ScoredSet]) -> list[Candidate]:
+    """For each set what suits all the other sets best, of the coarse grid: none of its own scores had a say in it."""
+    chosen = []
+    for one in sets:
+        others = [other for other in sets if other is not one]
+        grid = set.intersection(*(set(other.coarse) for other in others))
+        chosen.append(next(c for c in mean_regrets(others) if c in grid and c in one.scores))
+    return chosen
+
+
 def search(
     sets: Sequence[ScoredSet],
     has_boundary: bool,
@@ -182,7 +201,8 @@ def search(
 ) -> Candidate:
     """Fill the scores of the sets: the coarse grid first, then what varies the best ones, until nothing new is best.
 
-    Every candidate is scored on all sets. What is refined was picked on all folds, which a nested score does not see.
+    Every candidate is scored on all sets. What is refined is picked on all folds and sets, so that of these scores
+    only those of the coarse grid can be compared as if chosen on other images (`nested_score`, `choices_of_others`).
 
     Parameters
     ----------

@@ -87,9 +87,11 @@ class BoundaryExplanation(NamedTuple):
     Attributes
     ----------
     boundary : (h, w) float16 or float32
-        Mean probability of the heads, at the scale of the maps.
+        Weighted mean P of the probabilities P_s of the heads (`NucleusMaps.boundary_probability`), at the scale of the
+        maps.
     gate_strength : float
-        Alpha of the gate 1 + alpha * boundary; 0 where there is none.
+        Alpha of the gates; 0 where there are none. The gate of stride s is 1 + alpha P_s, hence 1 + alpha P is the
+        mean of the gates, weighted as P is.
     decisions : SplitDecisions
         Maps at their scale, the table in ids and pixels of the image.
     frame : Frame

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   python -m trainers.search_decoder Tissue
   python -m trainers.search_decoder 2 3 4 --config boundary --folds 0,1"""
+CAVEAT = """\
+What is best in a table was chosen on the images that it is scored on, and flatters itself. Choices "from the coarse
+grid" were made on other folds or other sets; the grid's defaults and the plan may come from an earlier search."""
 # So many candidates are shown for all sets together: whether the best one stands alone or on a plateau.
 SHOWN = 5
 
@@ -34,42 +37,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("datasets", metavar="DATASET", nargs="+", help="id or name of a trained dataset")
     made.add_argument("--config", choices=CONFIGS, default=DEFAULT_CONFIG, help="default: %(default)s")
     made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
-    made.add_argument("--folds", metavar="0,1,...", type=_folds, help="default: those that are finished")
+    made.add_argument("--folds", metavar="0,1,...", help="default: those that are finished")
     common.add_device(made)
     return common.run(_command, made, argv)
-
-
-def _folds(text: str) -> list[int]:
-    numbers = sorted({int(part) for part in text.split(",")})
-    if not set(numbers) <= set(FOLDS):
-        raise argparse.ArgumentTypeError(f"{text} is not a list of folds from 0 to 4")
-    return numbers
 
 
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
+    chosen = None if arguments.folds is None else _folds(arguments.folds)
     roots = resolve_roots(arguments.root)
     datasets = list(dict.fromkeys(find_dataset(roots, name) for name in arguments.datasets))
     models = {one: one.model(trainer_name(arguments.config), arguments.plans) for one in datasets}
-    folds = {one: arguments.folds or _finished(model) for one, model in models.items()}
+    folds = {one: chosen or _finished(one, model) for one, model in models.items()}
     activate(roots)
     _search(models, folds, arguments.device)
 
 
-def _finished(model: Path) -> list[int]:
-    from nucplan.checkpoints import FINAL
+def _folds(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not set(parts) <= set(map(str, FOLDS)):
+        raise NucplanError(f"--folds {text} is no list of folds; give numbers from 0 to 4, for example 0,1.")
+    return sorted({int(part) for part in parts})
 
-    finished = [fold for fold in FOLDS if (model / f"fold_{fold}" / FINAL).is_file()]
-    if not finished:
-        raise NucplanError(f"{model} has no finished fold; train one first with nucplan_train.")
+
+def _finished(dataset: Dataset, model: Path) -> Sequence[int]:
+    from trainers.out_of_fold.folds import finished_folds, training_command
+
+    if not (finished := finished_folds(model)):
+        command = training_command(dataset, model, FOLDS[0])
+        raise NucplanError(f"{model} has no finished fold; train one first, for example with {command}.")
     return finished
 
 
 def _search(models: Mapping[Dataset, Path], folds: Mapping[Dataset, Sequence[int]], device_name: str) -> None:
     from nucplan.decoder_search import search
     from nucplan.devices import choose_device
-    from trainers.decoder_scores import load_set, scorer
+    from trainers.out_of_fold.decoder_scores import load_set, scorer
 
     device = choose_device(device_name)
     loaded = [load_set(one, model, folds[one], device, common.progress) for one, model in models.items()]
@@ -77,7 +81,7 @@ def _search(models: Mapping[Dataset, Path], folds: Mapping[Dataset, Sequence[int
     with scorer(loaded, common.progress) as score:
         best = search(sets, all(one.has_boundary for one in loaded), score)
     tables = [*map(set_table, sets), *([all_sets_table(sets)] if len(sets) > 1 else []), sensitivity_table(sets, best)]
-    print("\n\n".join(tables))
+    print("\n\n".join([*tables, CAVEAT]))
 
 
 def set_table(scored: ScoredSet) -> str:
@@ -87,8 +91,8 @@ def set_table(scored: ScoredSet) -> str:
 
     own = Candidate.of(scored.plan)
     nuclei = scored.pooled(own).panoptic
-    rows = {f"the plan: {_name(own)}": own}
-    rows |= {_name(best): best for best in (choose(scored, name=name) for name in _decoders(scored))}
+    rows = {f"the plan: {own}": own}
+    rows |= {str(best): best for best in (choose(scored, among=each) for each in _by_decoder(scored))}
     lines = [
         f"### {scored.name}: {len(scored.folds)} images, {nuclei.tp + nuclei.fn:,} nuclei, "
         f"diameter {scored.plan.diameter:g} px, {len(scored.scores)} candidates",
@@ -96,10 +100,10 @@ def set_table(scored: ScoredSet) -> str:
         "| decoder | PQ | merges | splits |",
         "|---|---|---|---|",
         *(f"| {title} | {_cells(scored.pooled(one))} |" for title, one in rows.items()),
-        f"| **chosen: {_name(choose(scored))}** | {_cells(scored.pooled(choose(scored)))} |",
+        f"| **chosen: {choose(scored)}** | {_cells(scored.pooled(choose(scored)))} |",
     ]
     if nested := nested_score(scored):
-        lines.append(f"| each fold by what the others choose | {_cells(nested.counts)} |")
+        lines.append(f"| each fold by what the others choose from the coarse grid | {_cells(nested.counts)} |")
         lines += ["", *_choices(scored, nested.chosen)]
     return "\n".join(lines)
 
@@ -108,26 +112,26 @@ def _choices(scored: ScoredSet, chosen: Mapping[int, Candidate]) -> Iterator[str
     for fold, candidate in chosen.items():
         there, own = scored.pooled(candidate, [fold]).pq, scored.pooled(type(candidate).of(scored.plan), [fold]).pq
         images = int((scored.folds == fold).sum())
-        yield f"- fold {fold} ({images} images): PQ {there:.3f}, the plan {own:.3f}; {_name(candidate)}"
+        yield f"- fold {fold} ({images} images): PQ {there:.3f}, the plan {own:.3f}; {candidate}"
 
 
 def all_sets_table(sets: Sequence[ScoredSet]) -> str:
     """The candidates of least mean regret, and the best of each decoder: PQ of each set and what it lacks to the best.
 
-    The last row is the honest figure of a default: each set decoded by what suits all the other sets best.
+    In the last row each set is decoded by what suits all the other sets best, from the coarse grid: what a default is
+    worth on a set that had no say in it. In the rows above all sets had one.
     """
-    from nucplan.decoder_search import best_for_all, mean_regrets
+    from nucplan.decoder_search import best_for_all, choices_of_others, mean_regrets
 
     regrets = mean_regrets(sets)
     shown = dict.fromkeys([*list(regrets)[:SHOWN], *(best_for_all(sets, name) for name in _decoders(sets[0]))])
-    others = [best_for_all([other for other in sets if other is not one]) for one in sets]
     lines = [
         "### All sets: PQ (regret)",
         "",
         "| decoder | " + " | ".join(one.name for one in sets) + " | mean regret |",
         "|---|" + "---|" * (len(sets) + 1),
-        *(f"| {_name(c)} | {_regret_cells(sets, [c] * len(sets))} |" for c in shown),
-        f"| each set by what suits the others | {_regret_cells(sets, others)} |",
+        *(f"| {c} | {_regret_cells(sets, [c] * len(sets))} |" for c in shown),
+        f"| each set by what suits the others, from the coarse grid | {_regret_cells(sets, choices_of_others(sets))} |",
     ]
     return "\n".join(lines)
 
@@ -143,7 +147,7 @@ def sensitivity_table(sets: Sequence[ScoredSet], centre: Candidate) -> str:
     """PQ (mean of the sets) and merges / splits (of all sets) where one field of ``centre`` at a time is varied."""
     from nucplan.decoder_candidates import variations
 
-    lines = [f"### Around {_name(centre)}: PQ, merges / splits", "", "| field | |", "|---|---|"]
+    lines = [f"### Around {centre}: PQ, merges / splits", "", "| field | |", "|---|---|"]
     for field, row in variations(centre).items():
         cells = [_variation(sets, one, one.values[field], one == centre) for one in row]
         lines.append(f"| {field} | {', '.join(cells)} |")
@@ -162,8 +166,8 @@ def _decoders(scored: ScoredSet) -> list[str]:
     return list(dict.fromkeys(candidate.name for candidate in scored.scores))
 
 
-def _name(candidate: Candidate) -> str:
-    return f"{candidate.name} ({', '.join(f'{field} {value:g}' for field, value in candidate.values.items())})"
+def _by_decoder(scored: ScoredSet) -> list[list[Candidate]]:
+    return [[one for one in scored.scores if one.name == name] for name in _decoders(scored)]
 
 
 def _cells(counts: PartingCounts) -> str:

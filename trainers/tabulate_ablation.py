@@ -1,24 +1,28 @@
 """Configs against each other on their finished folds: ``python -m trainers.tabulate_ablation DATASET ...``.
 
 It prints Markdown and stores nothing: the label maps in the folds' ``validation`` are scored anew, so that all configs
-of a dataset are scored with one boundary width, and every score has the counts that its interval needs.
+of a dataset are scored with one boundary width, and every score has the counts that its interval needs. Where the plan
+decodes otherwise than when the folds were trained, ``--decode-anew`` predicts their images again and scores what its
+decoder makes of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucplan.cli import common
+from nucplan.errors import NucplanError
 from nucplan.layout import PLANS_NAME, Dataset
 
 if TYPE_CHECKING:
+    from nucplan.decoder_plan import DecoderPlan
     from nucplan.metrics.image import ImageCounts
-    from trainers.ablation_runs import Models
-    from trainers.out_of_fold_scores import OutOfFoldScores
+    from trainers.out_of_fold.runs import Models
+    from trainers.out_of_fold.scores import OutOfFoldScores
 
 DESCRIPTION = """\
 Compare trained configs out of fold: means over the folds, the paired difference to the first config with its interval,
@@ -26,6 +30,7 @@ pooled figures and the sizes of the folds. Only folds that all of them have fini
 EXAMPLES = """\
   python -m trainers.tabulate_ablation Tissue TNBC
   python -m trainers.tabulate_ablation 2 --configs baseline,boundary_attention --reference --same-decoder
+  python -m trainers.tabulate_ablation 2 --decode-anew
   python -m trainers.tabulate_ablation 2 --crops pictures"""
 # Each of another group, so that no single patient makes all the pictures.
 FIELDS = 3
@@ -40,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--same-decoder", action="store_true", help="add boundary configs decoded as the baseline is, without boundary"
     )
+    made.add_argument(
+        "--decode-anew", action="store_true", help="score what the dataset's plan, as it is now, decodes from the maps"
+    )
     made.add_argument("--crops", metavar="FOLDER", type=Path, help="draw dense fields side by side, as PNG")
     common.add_device(made)
     return common.run(_command, made, argv)
@@ -48,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
+    if arguments.crops is not None and arguments.decode_anew:
+        raise NucplanError("--crops draws the stored label maps, not those of --decode-anew; give one of the two.")
     roots = resolve_roots(arguments.root)
     datasets = [find_dataset(roots, name) for name in arguments.datasets]
     activate(roots)
@@ -57,45 +67,68 @@ def _command(arguments: argparse.Namespace) -> None:
 
 def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     from nucplan.report.ablation import ablation_tables
-    from trainers.ablation_runs import compared_models, remarks, shared_folds
-    from trainers.out_of_fold_scores import OutOfFoldScores
+    from trainers.out_of_fold.decoders import DECISIONS, decoders_anew, decoders_of_baseline, describe
+    from trainers.out_of_fold.runs import compared_models, remarks, shared_folds
+    from trainers.out_of_fold.scores import OutOfFoldScores
 
     configs = arguments.configs.split(",") if arguments.configs else None
     models = compared_models(dataset, configs, arguments.plans, arguments.reference)
     folds, scores = shared_folds(dataset, models), OutOfFoldScores(dataset)
-    counts = _counts(scores, models, folds, arguments.device if arguments.same_decoder else None)
+    anew = decoders_anew(dataset, models) if arguments.decode_anew else {}
+    same = decoders_of_baseline(dataset, models, arguments.decode_anew) if arguments.same_decoder else {}
+    counts = _counts(scores, models, folds, _rows(anew, same), arguments.device)
     if arguments.crops is not None:
         _write_crops(scores, models, folds, arguments.crops)
-    notes = [*remarks(dataset, models, folds), f"Boundaries count within {scores.boundary_width} px."]
+    notes = [*remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
+    notes += [f"Boundaries count within {scores.boundary_width} px."]
+    notes += [f"Decoded anew, as {dataset.plans().name} says now: {describe(anew)}."] if anew else []
     tables = ablation_tables(counts, scores.raw.info.groups, scores.test_share(folds))
     return "\n\n".join([f"### {dataset.name}", " ".join(notes), tables])
 
 
+def _rows(anew: Mapping[str, DecoderPlan], same: Mapping[str, DecoderPlan]) -> dict[str, dict[str, DecoderPlan]]:
+    """For each config the rows of the table that need its maps, and the decoder of each."""
+    rows: dict[str, dict[str, DecoderPlan]] = {config: {config: plan} for config, plan in anew.items()}
+    for config, plan in same.items():
+        rows.setdefault(config, {})[f"{config}, decoder of baseline"] = plan
+    return rows
+
+
 def _counts(
-    scores: OutOfFoldScores, models: Models, folds: Sequence[int], device_name: str | None
+    scores: OutOfFoldScores,
+    models: Models,
+    folds: Sequence[int],
+    rows: Mapping[str, Mapping[str, DecoderPlan]],
+    device_name: str,
 ) -> dict[str, dict[int, list[ImageCounts]]]:
-    """Counts by config and fold; with a device also of boundary configs under the decoder of the baseline."""
+    """Counts by row and fold: of the maps where ``rows`` has a decoder, else of the stored label maps."""
+    stored = [name for name in models if name not in rows.get(name, {})]
     found = {}
-    for name, model in models.items():
+    for name in stored:
         of_files = common.progress(folds, f"Scoring {name}")
-        found[name] = {fold: scores.of_files(model, fold) for fold in of_files}
-    return found if device_name is None else found | _same_decoder_counts(scores, models, folds, device_name)
+        found[name] = {fold: scores.of_files(models[name], fold) for fold in of_files}
+    for config, decoders in rows.items():
+        found |= _decoded_counts(scores, models[config], folds, decoders, device_name)
+    # The configs first: the others are compared with the first row.
+    return {name: found[name] for name in dict.fromkeys([*models, *found])}
 
 
-def _same_decoder_counts(
-    scores: OutOfFoldScores, models: Models, folds: Sequence[int], device_name: str
+def _decoded_counts(
+    scores: OutOfFoldScores,
+    model: Path,
+    folds: Sequence[int],
+    decoders: Mapping[str, DecoderPlan],
+    device_name: str,
 ) -> dict[str, dict[int, list[ImageCounts]]]:
     from nucplan.devices import choose_device
-    from trainers.ablation_runs import STOCK
-    from trainers.out_of_fold_scores import has_boundary
+    from trainers.out_of_fold.maps import open_fold
 
-    device, found = choose_device(device_name), {}
-    for name, model in models.items():
-        if name != STOCK and has_boundary(scores.dataset, model, folds[0], device):
-            predicted = common.progress(folds, f"Predicting {name}")
-            found[f"{name}, decoder of baseline"] = {
-                fold: scores.of_foreground_decoder(model, fold, device) for fold in predicted
-            }
+    device = choose_device(device_name)
+    found: dict[str, dict[int, list[ImageCounts]]] = {row: {} for row in decoders}
+    for fold in common.progress(folds, f"Decoding {', '.join(decoders)}"):
+        opened = open_fold(scores.dataset, model, fold, device)
+        for row, counts in zip(decoders, scores.of_decoders(opened, list(decoders.values())), strict=True):
+            found[row][fold] = counts
     return found
 
 
@@ -106,7 +139,7 @@ def _write_crops(scores: OutOfFoldScores, models: Models, folds: Sequence[int], 
     for rank, (fold, case, field) in enumerate(_dense_fields(scores, folds), start=1):
         predictions = {name: scores.labels(model, fold, case) for name, model in models.items()}
         picture = compare_field(
-            scores.raw.image(case), scores.raw.instances(case), predictions, field, scores.ignored(case)
+            scores.raw.image(case), scores.raw.instances(case), predictions, field, scores.raw.ignored(case)
         )
         write_image(folder / f"{scores.dataset.name}_{rank}_{case}.png", picture)
 

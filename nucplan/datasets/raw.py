@@ -109,6 +109,11 @@ class RawDataset:
             raise NucplanError(f"{path} holds the class {labels.max()}; at most 255 are possible.")
         return labels.astype(np.uint8)
 
+    def ignored(self, case: str, part: Part = "Tr") -> np.ndarray | None:
+        """Where an image is not annotated, ``(H, W)`` bool; None where the dataset has no ignore label."""
+        label = self.info.ignore_label
+        return None if label is None else self.classes_map(case, part) == label
+
     def instances(self, case: str, part: Part = "Tr") -> np.ndarray:
         """``(H, W)`` int32 instance ids, 0 is background; ids may have gaps."""
         return read_label_map(self.instances_path(case, part))

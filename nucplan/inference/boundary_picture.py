@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -28,6 +29,9 @@ def draw_boundary_picture(
     image: np.ndarray, instances: Instances, class_names: Sequence[str], explanation: BoundaryExplanation
 ) -> np.ndarray:
     """Four panels, two by two: the outlines on the image, the boundary probability, the gate, the split decisions.
+
+    Boundary and gate are means over the strides of the heads, weighted as `NucleusMaps.boundary_probability` weights
+    them; each stride of the network has its own.
 
     Parameters
     ----------
@@ -76,7 +80,7 @@ def _nuclei_panel(image: np.ndarray, instances: Instances, class_names: Sequence
 
 def _boundary_panel(explanation: BoundaryExplanation, shape: tuple[int, int], factor: float) -> np.ndarray:
     picture = _coloured(_boundary(explanation, shape, factor))
-    return panel("2  Boundary probability P, mean of the heads", picture, _bar("0", "1", _key_width(picture)))
+    return panel("2  Boundary probability P, weighted mean of the heads", picture, _bar("0", "1", _key_width(picture)))
 
 
 def _boundary(explanation: BoundaryExplanation, shape: tuple[int, int], factor: float) -> np.ndarray:
@@ -89,9 +93,9 @@ def _gate_panel(explanation: BoundaryExplanation, shape: tuple[int, int], factor
         width, height = _size(shape, factor)
         picture = np.full((height, width, 3), 225, np.uint8)
         return panel("3  Gate: no gate in this config", picture, key([], _key_width(picture)))
-    # From its lowest value, 1, to its highest the gate has the colours of the boundary.
+    # The mean of the gates 1 + alpha P_s; from 1 to its highest value it has the colours of the boundary.
     picture = _coloured(_boundary(explanation, shape, factor))
-    title = f"3  Gate, mean of the scales: features x (1 + {alpha:.2f} P)"
+    title = f"3  Gate on the features, weighted mean over the strides: 1 + {alpha:.2f} P"
     return panel(title, picture, _bar("1", f"{1 + alpha:.2f}", _key_width(picture)))
 
 
@@ -122,14 +126,19 @@ def _landscape_picture(decisions: SplitDecisions, frame: Frame, shape: tuple[int
     # A power below 1 keeps small nuclei visible beside a large one.
     grey = np.where(basins > 0, WHITE * heights.clip(0, 1) ** 0.7, 0)
     picture = cv2.cvtColor(grey.astype(np.uint8), cv2.COLOR_GRAY2RGB)
-    # A seed of one pixel must not fall between those of a reduced picture.
-    reach = np.ones((max(1, round(1 / factor)),) * 2, np.uint8)
-    seeds = _on_panel(cv2.dilate((decisions.seeds > 0).view(np.uint8), reach), frame, shape, factor)
+    seeds = _on_panel(_widened(decisions.seeds > 0, _extent(frame, factor)), frame, shape, factor)
     picture[_rims(nuclei)] = RIM
     picture[_rims(seeds)] = SEED
     kept, joined = _cuts(basins, nuclei)
     picture[joined], picture[kept] = JOINED, CUT
     return picture
+
+
+def _widened(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask (h, w) as uint8 of which no pixel falls between those of a picture of this height and width."""
+    reach = [math.ceil(of_mask / of_picture) for of_mask, of_picture in zip(mask.shape, size, strict=True)]
+    # Up and to the left, where the nearest pixel of the picture is taken.
+    return cv2.dilate(mask.view(np.uint8), np.ones(reach, np.uint8), anchor=(0, 0))
 
 
 def _highest(decisions: SplitDecisions) -> float:
@@ -157,13 +166,20 @@ def _cuts(basins: np.ndarray, nuclei: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _on_panel(values: np.ndarray, frame: Frame, shape: tuple[int, int], factor: float) -> np.ndarray:
     """A map (h, w) enlarged or reduced to its place in a panel, 0 around it; ids and masks stay what they are."""
     width, height = _size(shape, factor)
-    top, bottom, left, right = (round(edge * factor) for edge in frame)
+    top, left = round(frame.top * factor), round(frame.left * factor)
+    rows, columns = _extent(frame, factor)
     whole = np.zeros((height, width), values.dtype)
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     interpolation = smooth if values.dtype == np.float32 else cv2.INTER_NEAREST
-    size = max(1, right - left), max(1, bottom - top)
-    whole[top:bottom, left:right] = cv2.resize(values, size, interpolation=interpolation)
+    resized = cv2.resize(values, (columns, rows), interpolation=interpolation)
+    whole[top : top + rows, left : left + columns] = resized
     return whole
+
+
+def _extent(frame: Frame, factor: float) -> tuple[int, int]:
+    """Height and width of a frame in a panel."""
+    top, bottom, left, right = (round(edge * factor) for edge in frame)
+    return max(1, bottom - top), max(1, right - left)
 
 
 def _size(shape: tuple[int, int], factor: float) -> tuple[int, int]:

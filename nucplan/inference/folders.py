@@ -14,7 +14,14 @@ from nucplan.errors import NucplanError
 from nucplan.explanation import BoundaryExplanation
 from nucplan.images import read_image
 from nucplan.inference.explained import predict_explained
-from nucplan.inference.outputs import is_complete, is_explained, remove_outputs, write_outputs
+from nucplan.inference.outputs import (
+    SPLITS,
+    is_complete,
+    is_explained,
+    remove_outputs,
+    splits_stem,
+    write_outputs,
+)
 from nucplan.inference.pixel_size import predict_at_scale
 from nucplan.inference.predictor import Predictor
 from nucplan.inference.record import prediction_entry, read_entries, write_entry
@@ -65,13 +72,12 @@ def predict_images(
     ------
     NucplanError
         Before any work, if `refuse_output` does, ``output`` holds nuclei of an image that were made otherwise, or an
-        image is named as the table of splits of another one; in its course, if an image cannot be read or has other
-        channels than the model was trained on; the images before it are complete.
+        image is named as the table of splits of another one, given or in ``output``; in its course, if an image
+        cannot be read or has other channels than the model was trained on; the images before it are complete.
     """
     refuse_output(images, output)
+    _refuse_shared_tables(images, output)
     settings = {"model": predictor.record, "mpp": mpp, "options": {"scale": scale, "geojson_gz": geojson_gz}}
-    if explain_boundary:
-        _refuse_shared_tables(images)
     kept = set() if overwrite else _complete_images(images, output, settings)
     if explain_boundary:
         kept = {stem for stem in kept if is_explained(output, stem)}
@@ -107,10 +113,17 @@ def refuse_output(images: Mapping[str, Path], output: Path) -> None:
         raise NucplanError(f"{output} holds the images themselves; give another folder to write to.")
 
 
-def _refuse_shared_tables(images: Mapping[str, Path]) -> None:
-    for stem, path in images.items():
-        if (other := images.get(f"{stem}_splits")) is not None:
-            raise NucplanError(f"{path} and {other} would both write the table {stem}_splits.csv; rename one of them.")
+def _refuse_shared_tables(images: Mapping[str, Path], output: Path) -> None:
+    """Refuse ``x`` and ``x_splits`` in one folder, whatever the options: an explanation may be asked for later."""
+    named = {path.stem: path for path in output.glob("*.tif")} | dict(images)
+    for stem, path in named.items():
+        other = splits_stem(stem)
+        # A pair of which neither is given is none of this run's business.
+        if other in named and not images.keys().isdisjoint((stem, other)):
+            raise NucplanError(
+                f"{path} and {named[other]} would share the table {stem}{SPLITS}; "
+                "rename one of them, or give another folder."
+            )
 
 
 def _complete_images(images: Mapping[str, Path], output: Path, settings: dict[str, Any]) -> set[str]:

@@ -17,7 +17,8 @@ from nucplan.inference.geojson import write_geojson
 from nucplan.inference.overlay import draw_overlay
 from nucplan.instances import Instances, NucleusTable
 
-EXPLANATION_SUFFIXES = ("_boundary.png", "_splits.csv")
+SPLITS = "_splits.csv"
+EXPLANATION_SUFFIXES = ("_boundary.png", SPLITS)
 SUFFIXES = (".tif", ".csv", ".geojson", ".geojson.gz", "_overlay.png", *EXPLANATION_SUFFIXES)
 
 
@@ -65,19 +66,26 @@ def write_outputs(
         write_image(folder / f"{stem}_overlay.png", draw_overlay(image, instances, class_names))
     if explanation is not None:
         write_image(folder / f"{stem}_boundary.png", draw_boundary_picture(image, instances, class_names, explanation))
-        write_splits(folder / f"{stem}_splits.csv", explanation.decisions.table)
+        write_splits(folder / f"{stem}{SPLITS}", explanation.decisions.table)
     write_label_map(folder / f"{stem}.tif", instances.labels)
 
 
 def remove_outputs(folder: str | os.PathLike, stem: str) -> None:
     """Remove all files of an image; the label map goes first, so that what is left never looks complete."""
     for suffix in SUFFIXES:
-        (Path(folder) / f"{stem}{suffix}").unlink(missing_ok=True)
+        # Beside a label map of that name, a table of splits is the table of another image.
+        if suffix != SPLITS or not is_complete(folder, splits_stem(stem)):
+            (Path(folder) / f"{stem}{suffix}").unlink(missing_ok=True)
 
 
 def is_complete(folder: str | os.PathLike, stem: str) -> bool:
     """Whether all files of an image were written: its label map comes last."""
     return (Path(folder) / f"{stem}.tif").is_file()
+
+
+def splits_stem(stem: str) -> str:
+    """The image whose table would have the name of this one's table of splits."""
+    return f"{stem}{SPLITS.removesuffix('.csv')}"
 
 
 def is_explained(folder: str | os.PathLike, stem: str) -> bool:

@@ -4,7 +4,7 @@ Images of one patient are alike and all images of a fold share one training, so 
 independent: on a simulated null a Wilcoxon test over images gives 37 % false alarms at a nominal 5 %. The interval
 therefore resamples folds, and groups (patients, slides, parent pictures) within each drawn fold. Five folds are few
 for any bootstrap: in simulations its 95 % cover 95 %, and 87 % where trainings differ much more than patients, which
-is why the corrected t test stands beside it (about 1 % false alarms in both).
+is why the corrected t test stands beside it (about 1 % false alarms in both). Fewer folds cover less.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from nucplan.metrics.scores import Score
 
 DRAWS = 2000
 LEVEL = 0.95
+# What percentage of the intervals of so many folds hold the true difference in simulations: where trainings differ
+# much more than patients (standard deviations .02 and .01), and where they differ less (.006).
+COVERAGE = {2: (65, 90), 3: (80, 95), 4: (85, 95)}
 
 
 class PairedFold(NamedTuple):
@@ -38,11 +41,11 @@ class PairedDifference(NamedTuple):
     Attributes
     ----------
     mean : float
-        Over the folds, each scored on all of its images.
+        Over the folds that have the score under both configs, each scored on all of its images.
     low, high : float
         Ends of the 95 % interval; NaN where nothing could be resampled.
     of_folds : (K,) float64
-        The difference of each fold; NaN where a fold has no image with the score.
+        The difference of each fold; NaN where it has no image with the score under one of the configs.
     """
 
     mean: float
@@ -86,13 +89,13 @@ def paired_difference(score: Score, folds: Sequence[PairedFold], draws: int = DR
     drawn fold without any such image is left out of its draw, a draw without any fold is skipped.
 
     With one fold only groups are resampled: the interval then leaves out how much trainings differ, and is too
-    narrow. With one group per fold only folds are. With neither there is no interval.
+    narrow. With one group per fold only folds are. With neither there is no interval, and without a fold no mean.
 
     Parameters
     ----------
     score : Score
     folds : sequence of PairedFold
-        Folds that both configs have finished, at least one.
+        Folds that both configs have finished.
     draws, seed
         Of the bootstrap; the same seed draws the same folds and groups for every score and config.
 
@@ -101,6 +104,8 @@ def paired_difference(score: Score, folds: Sequence[PairedFold], draws: int = DR
     ValueError
         If a fold does not have one group and two records for each image.
     """
+    if not folds:
+        return PairedDifference(float("nan"), float("nan"), float("nan"), np.empty(0))
     sums = [_group_sums(score, fold) for fold in folds]
     of_folds = np.array([_difference(score, table.sum(axis=1)) for table in sums])
     drawn = resample([table.shape[1] for table in sums], draws, seed)

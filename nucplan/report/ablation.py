@@ -6,7 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from nucplan.metrics.image import ImageCounts
-from nucplan.metrics.paired import PairedDifference, PairedFold, corrected_t_test, holm, paired_difference
+from nucplan.metrics.paired import (
+    COVERAGE,
+    PairedDifference,
+    PairedFold,
+    corrected_t_test,
+    holm,
+    paired_difference,
+)
 from nucplan.metrics.scores import ABLATION_SCORES, CONTACT_BOUNDARY_RECALL, PQ_POOLED, Score
 
 # Tested are two scores alone, as each further test makes all of them less sure.
@@ -27,43 +34,72 @@ def ablation_tables(configs: Mapping[str, Folds], groups: Mapping[str, str], tes
     test_share : float
         Validation images over training images of a fold, for the corrected t test.
     """
-    parts = [_fold_means(configs)]
+    scored = _scored_folds(configs)
+    parts = [_fold_means(configs, scored)]
     if len(configs) > 1:
-        found = _differences(configs, groups)
+        found = _differences(configs, groups, scored)
         parts += [_difference_table(configs, found), _test_table(found, test_share)]
     return "\n\n".join([*parts, _pooled(configs), _fold_sizes(next(iter(configs.values())), groups)])
 
 
-def _fold_means(configs: Mapping[str, Folds]) -> str:
+def _scored_folds(configs: Mapping[str, Folds]) -> dict[Score, list[int]]:
+    """The folds that have a score under all configs: over others, means of configs would not differ as their pairs."""
+    folds = next(iter(configs.values()))
+    return {
+        score: [fold for fold in folds if not any(math.isnan(score(of[fold])) for of in configs.values())]
+        for score in ABLATION_SCORES
+    }
+
+
+def _fold_means(configs: Mapping[str, Folds], scored: Mapping[Score, Sequence[int]]) -> str:
     rows = {
-        name: [_number(_mean([score(images) for images in folds.values()]), score) for score in ABLATION_SCORES]
+        name: [_number(_mean([score(folds[fold]) for fold in of_score]), score) for score, of_score in scored.items()]
         for name, folds in configs.items()
     }
-    return "Mean over the folds, each scored as a whole:\n\n" + _table("config", _titles(ABLATION_SCORES), rows)
+    total = len(next(iter(configs.values())))
+    fewer = [
+        f"{score.title}: only over the folds {', '.join(map(str, of_score))}, where all configs have it"
+        for score, of_score in scored.items()
+        if 0 < len(of_score) < total
+    ]
+    head = "; ".join(["Mean over the folds, each scored as a whole", *fewer])
+    return f"{head}:\n\n" + _table("config", _titles(ABLATION_SCORES), rows)
 
 
-def _differences(configs: Mapping[str, Folds], groups: Mapping[str, str]) -> dict[str, dict[Score, PairedDifference]]:
+def _differences(
+    configs: Mapping[str, Folds], groups: Mapping[str, str], scored: Mapping[Score, Sequence[int]]
+) -> dict[str, dict[Score, PairedDifference]]:
     (_, baseline), *others = configs.items()
     return {
-        name: {score: paired_difference(score, _paired(baseline, folds, groups)) for score in ABLATION_SCORES}
+        name: {
+            score: paired_difference(score, [_paired(baseline[fold], folds[fold], groups) for fold in of_score])
+            for score, of_score in scored.items()
+        }
         for name, folds in others
     }
 
 
-def _paired(baseline: Folds, config: Folds, groups: Mapping[str, str]) -> list[PairedFold]:
-    return [
-        PairedFold([groups.get(image.name, image.name) for image in images], images, config[fold])
-        for fold, images in baseline.items()
-    ]
+def _paired(baseline: Sequence[ImageCounts], config: Sequence[ImageCounts], groups: Mapping[str, str]) -> PairedFold:
+    return PairedFold([groups.get(image.name, image.name) for image in baseline], baseline, config)
 
 
 def _difference_table(configs: Mapping[str, Folds], found: Mapping[str, Mapping[Score, PairedDifference]]) -> str:
     first, folds = next(iter(configs.items()))
     rows = {name: [_with_interval(difference, score) for score, difference in of.items()] for name, of in found.items()}
-    head = f"Difference to {first}, mean over the folds, with the 95 % interval of a bootstrap over folds, then groups"
-    if len(folds) == 1:
-        head += " (one fold: over its groups alone, which leaves out how much trainings differ and is too narrow)"
+    head = (
+        f"Difference to {first}, mean over the folds, with the 95 % interval of a bootstrap over folds, then groups "
+        f"({_number_of_folds(len(folds))})"
+    )
     return f"{head}:\n\n" + _table("config", _titles(ABLATION_SCORES), rows)
+
+
+def _number_of_folds(count: int) -> str:
+    if count == 1:
+        return "1 fold: over its groups alone, which leaves out how much trainings differ and is too narrow"
+    if count not in COVERAGE:
+        return f"{count} folds"
+    lowest, highest = COVERAGE[count]
+    return f"{count} folds: too narrow, in simulations it covers the truth in {lowest} to {highest} % of the cases"
 
 
 def _test_table(found: Mapping[str, Mapping[Score, PairedDifference]], test_share: float) -> str:
@@ -107,8 +143,7 @@ def _table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]
 
 
 def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else float("nan")
+    return sum(values) / len(values) if values else float("nan")
 
 
 def _with_interval(found: PairedDifference, score: Score) -> str:

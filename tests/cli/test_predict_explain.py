@@ -112,7 +112,8 @@ def test_an_image_of_another_pixel_size_is_explained_in_its_own_pixels(scenes, p
 
 def test_an_image_named_as_the_table_of_another_is_refused(scenes, predict, tmp_path, assert_refused):
     shutil.copy(scenes / "a.png", scenes / "a_splits.png")
-    assert_refused(predict(scenes, "--explain-boundary"), "a.png", "a_splits.png", "rename")
+    for options in ((), ("--explain-boundary",)):
+        assert_refused(predict(scenes, *options), "a.png", "a_splits.png", "rename")
     assert not (tmp_path / "nuclei").exists()
 
 

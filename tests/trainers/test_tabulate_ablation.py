@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from nucplan.datasets.raw import RawDataset
+from nucplan.decoder_plan import DecoderPlan
 from nucplan.files import read_json, write_json
 from nucplan.images import read_image, read_label_map, write_image, write_label_map
-from nucplan.inference.predictor import Predictor
 from nucplan.layout import Dataset, find_dataset, resolve_roots
 from nucplan.metrics.folders import evaluate_folders
 from nucplan.metrics.image import evaluate_image
 from nucplan.metrics.outcomes import Outcome
 from nucplan.palette import class_colour
 from trainers import tabulate_ablation, trainer_name
-from trainers.ablation_runs import STOCK_MODEL
-from trainers.out_of_fold import fold_predictor
-from trainers.out_of_fold_scores import OutOfFoldScores
+from trainers.out_of_fold.maps import open_fold
+from trainers.out_of_fold.runs import STOCK_MODEL
+from trainers.out_of_fold.scores import OutOfFoldScores
 
 
 @pytest.fixture
@@ -157,32 +157,90 @@ def test_the_reference_is_a_row_of_its_own(dataset, capsys):
     assert "Lengths DIFFER: baseline 2 iterations, boundary 2 iterations, stock nnU-Net 150 iterations." in report
 
 
-def test_the_same_decoder_reads_the_maps_of_boundary_configs_anew(dataset, capsys, monkeypatch):
-    monkeypatch.setattr(Predictor, "has_boundary", property(lambda self: self.plans["name"] == "boundary"))
-    for config in ("baseline", "boundary"):
-        write_json(model(dataset, config) / "plans.json", _easy_plans(dataset, config) | {"name": config})
+def plan_of_easy_decoders(dataset: Dataset, diameter: float = 8.0) -> dict:
+    """The dataset's plan with decoders that find nuclei in the maps of networks that have hardly been trained."""
+    fold = open_fold(dataset, model(dataset, "boundary"), 0, torch.device("cpu"))
+    background = next(fold.maps()).maps.semantic[0].astype(float)
+    plans = read_json(dataset.plans())
+    for name, threshold in (("decoder", 0.4), ("foreground_decoder", 0.5)):
+        decoder = DecoderPlan(diameter, foreground_threshold=1 - np.quantile(background, threshold))
+        plans["nucplan"]["decisions"][name]["value"] = decoder.to_dict()
+    return plans
+
+
+def write_decoded(dataset: Dataset, config: str, decision: str, plans: dict) -> None:
+    """Give a config the label maps that a decision of ``plans`` makes of the maps of its networks."""
+    plan = DecoderPlan.from_dict(plans["nucplan"]["decisions"][decision]["value"])
     for fold in (0, 1):
-        predictor = fold_predictor(dataset, model(dataset, "baseline"), fold, torch.device("cpu"))
-        for case in read_json(dataset.splits)[fold]["val"]:
-            labels = predictor(RawDataset(dataset).image(case)).labels
+        opened = open_fold(dataset, model(dataset, config), fold, torch.device("cpu"))
+        for case, maps, region, shape in opened.maps():
+            labels = opened.predictor.decode(maps, region, shape, plan).labels
             assert labels.any()
-            write_label_map(model(dataset, "baseline") / f"fold_{fold}" / "validation" / f"{case}.tif", labels)
+            write_label_map(model(dataset, config) / f"fold_{fold}" / "validation" / f"{case}.tif", labels)
+
+
+def cells(report: str, name: str) -> list[list[str]]:
+    return [list(row(report, head, name).values())[1:] for head in ("Mean over the folds", "All out-of-fold")]
+
+
+def test_the_same_decoder_reads_the_maps_of_boundary_configs_anew(dataset, capsys):
+    plans = plan_of_easy_decoders(dataset)
+    write_json(model(dataset, "boundary") / "plans.json", plans)
+    # Both configs have the same networks, so that what differs is the decoder.
+    write_decoded(dataset, "baseline", "foreground_decoder", plans)
     report = run(dataset, capsys, "--same-decoder")
-    for head in ("Mean over the folds", "All out-of-fold"):
-        same, baseline = (row(report, head, name) for name in ("boundary, decoder of baseline", "baseline"))
-        assert list(same.values())[1:] == list(baseline.values())[1:]
+    assert cells(report, "boundary, decoder of baseline") == cells(report, "baseline")
     assert row(report, "All out-of-fold", "boundary")["PQ (pooled)"] == "1.000"
     assert "baseline, decoder of baseline" not in report
+    assert "Decoded anew" not in report
 
 
-def _easy_plans(dataset: Dataset, config: str) -> dict:
-    """Plans whose foreground decoder finds nuclei in the maps of networks that have hardly been trained."""
-    plans = read_json(model(dataset, config) / "plans.json")
-    predictor = fold_predictor(dataset, model(dataset, config), 0, torch.device("cpu"))
-    image = RawDataset(dataset).image(read_json(dataset.splits)[0]["val"][0])
-    background = predictor.probabilities(image)[0].semantic[0].astype(float)
-    plans["nucplan"]["decisions"]["foreground_decoder"]["value"]["foreground_threshold"] = 1 - np.median(background)
-    return plans
+def test_decoding_anew_takes_the_present_plan_of_the_dataset_for_each_kind_of_config(dataset, capsys):
+    plans = plan_of_easy_decoders(dataset)
+    write_json(dataset.plans(), plans)
+    stored = run(dataset, capsys)
+    report = run(dataset, capsys, "--decode-anew", "--same-decoder")
+    assert f"Decoded anew, as {dataset.plans().name} says now: baseline by distance (" in report
+    assert "; boundary by distance (" in report
+    write_decoded(dataset, "baseline", "foreground_decoder", plans)
+    write_decoded(dataset, "boundary", "decoder", plans)
+    expected = run(dataset, capsys)
+    assert cells(expected, "baseline") != cells(expected, "boundary") != cells(stored, "boundary")
+    for config in ("baseline", "boundary"):
+        assert cells(report, config) == cells(expected, config)
+    assert cells(report, "boundary, decoder of baseline") == cells(expected, "baseline")
+
+
+def test_a_fold_is_predicted_once_for_all_its_rows(dataset, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "trainers.out_of_fold.maps.open_fold", lambda *fold: opened.append(fold[1:3]) or open_fold(*fold)
+    )
+    run(dataset, capsys, "--decode-anew", "--same-decoder")
+    assert sorted(opened) == [(model(dataset, config), fold) for config in ("baseline", "boundary") for fold in (0, 1)]
+
+
+def test_what_cannot_be_decoded_anew_is_refused(dataset, capsys, tmp_path):
+    error = refused(dataset, capsys, "--decode-anew", "--crops", str(tmp_path / "crops"))
+    assert "--crops draws the stored label maps" in error
+    plans = read_json(dataset.plans())
+    plans["nucplan"]["decisions"]["scale"]["value"] = 2
+    write_json(dataset.plans(), plans)
+    assert "was trained on images enlarged 1 times" in refused(dataset, capsys, "--decode-anew")
+
+
+def test_decoders_that_are_not_read_are_no_difference_between_plans(dataset, capsys):
+    plans = read_json(model(dataset, "boundary") / "plans.json")
+    plans["nucplan"]["decisions"]["decoder"]["value"]["neck"] = 0.1234
+    write_json(model(dataset, "boundary") / "plans.json", plans)
+    assert "boundary has another plan than baseline in decoder." in run(dataset, capsys)
+    assert "another plan" not in run(dataset, capsys, "--decode-anew")
+
+
+def test_the_test_share_is_that_of_the_splits(dataset):
+    write_json(dataset.splits, [{"train": list("abcd"), "val": ["e"]}, {"train": list("ab"), "val": list("cd")}])
+    assert OutOfFoldScores(dataset).test_share([0]) == 1 / 4
+    assert OutOfFoldScores(dataset).test_share([0, 1]) == 5 / 8
 
 
 def test_crops_are_drawn_of_the_densest_field_of_different_groups(dataset, capsys, tmp_path):
@@ -198,6 +256,9 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(dataset, capsys):
     assert "no config 'nonsense'" in refused(dataset, capsys, "--configs", "baseline,nonsense")
     error = refused(dataset, capsys, "--configs", "baseline,boundary_attention")
     assert "no fold that all of these have finished (baseline: 0, 1; boundary_attention: none)" in error
+    assert "run nucplan_train 1 0 --config boundary_attention --iterations 2, or leave out boundary_attention" in error
+    error = refused(dataset, capsys, "--reference")
+    assert "run python -m trainers.run_reference 1 0 --iterations 2, or leave out --reference." in error
     assert "no finished fold of any config" in refused(dataset, capsys, "--plans", "otherPlans")
     case = read_json(dataset.splits)[0]["val"][0]
     (model(dataset, "boundary") / "fold_0" / "validation" / f"{case}.tif").unlink()

@@ -99,6 +99,36 @@ def test_a_config_without_a_gate_is_told(alpha):
     assert (np.ptp(gate, axis=(0, 1)) > 0).any() == (alpha > 0)
 
 
+def test_the_gate_opens_where_the_boundary_is():
+    image, instances, explanation = scene(alpha=0.5)
+    gate = panels_of(draw_boundary_picture(image, instances, ["nucleus"], explanation), image.shape[:2])[2]
+    brightness, factor = gate.sum(axis=-1), panel_factor(image.shape[:2])
+    row, column = np.unravel_index(brightness.argmax(), brightness.shape)
+    assert column // factor == 29
+    assert 12 <= row // factor <= 28
+    assert np.median(brightness) == brightness.min()
+
+
+@given(st.integers(1900, 7000), st.sampled_from([0.5, 1, 2]), st.lists(st.integers(0, 59), min_size=1, max_size=4))
+@settings(max_examples=20, deadline=None)
+def test_no_seed_is_lost_in_a_reduced_picture(width, maps_per_pixel, columns):
+    """Seeds of one pixel at the right end of maps of another size than the image."""
+    image, instances, explanation = scene((60, width))
+    seeds = np.zeros((round(60 * maps_per_pixel), round(width * maps_per_pixel)), np.int32)
+    where = {len(seeds[0]) - 1 - 12 * column for column in columns}
+    seeds[-1, list(where)] = 1
+    shown = explanation.decisions._replace(
+        seeds=seeds, **{name: np.zeros_like(seeds) for name in ("basins", "nuclei")}, heights=seeds.astype(np.float32)
+    )
+    picture = draw_boundary_picture(image, instances, ["nucleus"], explanation._replace(decisions=shown))
+    # The last panel has a key of several lines below it, but none above.
+    shows_seed = (panels_of(picture, (60, width))[3] == SEED).all(axis=-1).any(axis=0)
+    panel_pixels_per_map_pixel = len(shows_seed) / len(seeds[0])
+    for column in where:
+        distance = np.flatnonzero(shows_seed) + 0.5 - (column + 0.5) * panel_pixels_per_map_pixel
+        assert np.abs(distance).min() <= max(1, panel_pixels_per_map_pixel)
+
+
 @pytest.mark.parametrize("shape", [(80, 100), (90, 60), (70, 900)])
 def test_each_panel_has_the_size_of_the_enlarged_image(shape):
     image, instances, explanation = scene(shape)

@@ -86,3 +86,28 @@ def test_the_folder_of_the_pictures_is_no_output_folder(tmp_path, bright, grey):
     with pytest.raises(NucplanError, match="another folder"):
         predict_images(bright(), {"picture": path}, tmp_path / ".", overwrite=True)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("explain_boundary", [False, True])
+@pytest.mark.parametrize("first", ["a", "a_splits"])
+def test_no_image_takes_the_table_of_another_in_whatever_run(tmp_path, bright, grey, first, explain_boundary):
+    for stem in ("a", "a_splits"):
+        write_image(tmp_path / "in" / f"{stem}.png", grey)
+    images, out = {stem: tmp_path / "in" / f"{stem}.png" for stem in ("a", "a_splits")}, tmp_path / "out"
+    options = {"explain_boundary": explain_boundary}
+    with pytest.raises(NucplanError, match=r"a\.png and .*a_splits\.png would share the table a_splits\.csv; rename"):
+        predict_images(bright(), images, out, **options)
+    predict_images(bright(), {first: images[first]}, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    second = next(stem for stem in images if stem != first)
+    for run in (images, {second: images[second]}):
+        with pytest.raises(NucplanError, match=r"would share the table a_splits\.csv"):
+            predict_images(bright(), run, out, **options)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_pair_that_shares_a_table_does_not_keep_others_out(tmp_path, bright, grey):
+    for stem in ("a", "a_splits"):
+        write_image(tmp_path / "out" / f"{stem}.tif", grey)
+    write_image(tmp_path / "in" / "b.png", grey)
+    assert predict_images(bright(), {"b": tmp_path / "in" / "b.png"}, tmp_path / "out") == {"b": 3}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from nucplan.inference.outputs import write_outputs
+from nucplan.inference.outputs import remove_outputs, write_outputs
 from nucplan.instances import DecoderPlan, NucleusProbabilities, decode, instances_from_labels
 
 IMAGE = np.full((30, 40, 3), 120, np.uint8)
@@ -78,6 +78,15 @@ def test_options_choose_files_and_a_second_run_leaves_none_of_the_first(tmp_path
     write_outputs(tmp_path, "a", IMAGE, nuclei(), ["x", "y"])
     write_outputs(tmp_path, "a", IMAGE, nuclei(), ["x", "y"], geojson_gz=True, overlay=False)
     assert names(tmp_path) == {"a.tif", "a.csv", "a.geojson.gz"}
+
+
+def test_the_table_of_an_image_is_not_removed_as_the_splits_of_another(tmp_path):
+    for stem in ("a_splits", "a"):
+        write_outputs(tmp_path, stem, IMAGE, nuclei(), ["x", "y"], overlay=False)
+    assert {"a_splits.csv", "a_splits.tif", "a.csv"} <= names(tmp_path)
+    (tmp_path / "a_splits.tif").unlink()
+    remove_outputs(tmp_path, "a")
+    assert names(tmp_path) == {"a_splits.geojson"}
 
 
 def test_an_image_without_nuclei_has_all_files(tmp_path):

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nucplan.metrics.paired import PairedFold, Resampling, corrected_t_test, holm, paired_difference, resample
+from nucplan.metrics.paired import (
+    COVERAGE,
+    PairedFold,
+    Resampling,
+    corrected_t_test,
+    holm,
+    paired_difference,
+    resample,
+)
 from nucplan.metrics.scores import Score
 
 NAN = float("nan")
@@ -74,10 +82,12 @@ def test_the_matrix_product_equals_an_explicit_loop_over_the_same_draws(score, r
     check()
 
 
-def many_folds(rng: np.random.Generator, effect: float = 0.0, fold_sd: float = 0.006) -> list[PairedFold]:
-    """Five folds of six patients with three images each; noise of trainings, patients and images."""
+def many_folds(
+    rng: np.random.Generator, effect: float = 0.0, fold_sd: float = 0.006, count: int = 5
+) -> list[PairedFold]:
+    """Folds of six patients with three images each; noise of trainings, patients and images."""
     folds = []
-    for _ in range(5):
+    for _ in range(count):
         base = rng.normal(0.6, 0.1, 18)
         noise = rng.normal(0, fold_sd) + np.repeat(rng.normal(0, 0.01, 6), 3) + rng.normal(0, 0.02, 18)
         folds.append(PairedFold([f"p{i // 3}" for i in range(18)], base, base + effect + noise))
@@ -105,6 +115,15 @@ def test_the_interval_covers_the_true_difference_about_as_often_as_it_says():
     coverage = np.mean([one.low <= 0.01 <= one.high for one in found])
     assert 0.84 <= coverage <= 0.98
     assert abs(np.mean([one.mean for one in found]) - 0.01) < 0.001
+
+
+@pytest.mark.parametrize("count", COVERAGE)
+@pytest.mark.parametrize(("fold_sd", "end"), [(0.02, 0), (0.006, 1)])
+def test_intervals_of_few_folds_cover_as_little_as_is_said(count, fold_sd, end):
+    rng = np.random.default_rng(5)
+    found = [paired_difference(IMAGE_MEAN, many_folds(rng, 0.01, fold_sd, count), 200, seed) for seed in range(250)]
+    coverage = np.mean([one.low <= 0.01 <= one.high for one in found])
+    assert coverage == pytest.approx(COVERAGE[count][end] / 100, abs=0.06)
 
 
 def test_the_conservative_check_raises_no_more_false_alarms_than_it_says():
@@ -157,6 +176,7 @@ def test_a_score_that_exists_nowhere_is_nan_and_one_fold_without_it_is_left_out(
     known = PairedFold(["a", "b"], [0.0, NAN], [0.5, NAN])
     found = paired_difference(IMAGE_MEAN, [without, known])
     assert (found.mean, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert all(math.isnan(value) for value in paired_difference(IMAGE_MEAN, [])[:3])
 
 
 def test_images_that_do_not_pair_are_refused():

@@ -21,7 +21,7 @@ from nucplan.devices import usable_cores
 from nucplan.instances import NucleusProbabilities
 from nucplan.layout import Dataset
 from nucplan.progress import Progress, silent
-from trainers.out_of_fold import fold_predictor, out_of_fold_maps
+from trainers.out_of_fold.maps import OutOfFoldMaps, open_fold
 
 MOST_PROCESSES = 8
 
@@ -52,26 +52,24 @@ class OutOfFoldSet:
 def load_set(
     dataset: Dataset, model: Path, folds: Collection[int], device: torch.device, progress: Progress = silent
 ) -> OutOfFoldSet:
-    """Predict the validation images of ``folds``.
+    """Predict the validation images of ``folds``, at least one.
 
     Raises
     ------
     NucplanError
         If a fold is not finished, or was trained on what is now a validation image.
     """
-    raw, cases, fold_of_case = RawDataset(dataset), [], []
-    for fold in folds:
-        found = progress(out_of_fold_maps(dataset, model, fold, device), f"{dataset.name}, fold {fold}")
-        cases += [_Case(one.maps, one.region, raw.instances(one.case), _ignored(raw, one.case)) for one in found]
-        fold_of_case += [fold] * (len(cases) - len(fold_of_case))
-    predictor = fold_predictor(dataset, model, next(iter(folds)), device)
-    scored = ScoredSet(dataset.name, predictor.decoder_plan, np.array(fold_of_case))
-    return OutOfFoldSet(scored, cases, predictor.has_boundary)
+    cases, fold_of_case, opened = [], [], None
+    for number in folds:
+        opened = open_fold(dataset, model, number, device)
+        cases += [_case(opened.raw, found) for found in progress(opened.maps(), f"{dataset.name}, fold {number}")]
+        fold_of_case += [number] * len(opened.cases)
+    scored = ScoredSet(dataset.name, opened.predictor.decoder_plan, np.array(fold_of_case))
+    return OutOfFoldSet(scored, cases, opened.predictor.has_boundary)
 
 
-def _ignored(raw: RawDataset, case: str) -> np.ndarray | None:
-    ignore = raw.info.ignore_label
-    return None if ignore is None else raw.classes_map(case) == ignore
+def _case(raw: RawDataset, found: OutOfFoldMaps) -> _Case:
+    return _Case(found.maps, found.region, raw.instances(found.case), raw.ignored(found.case))
 
 
 @contextmanager

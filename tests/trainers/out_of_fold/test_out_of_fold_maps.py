@@ -11,7 +11,8 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 from nucplan.images import read_label_map
 from nucplan.layout import find_dataset, resolve_roots
-from trainers.out_of_fold import fold_predictor, out_of_fold_maps
+from trainers import trainer_name
+from trainers.out_of_fold.maps import open_fold
 
 CPU = torch.device("cpu")
 
@@ -27,25 +28,26 @@ def model(dataset):
 
 
 def test_the_maps_of_a_fold_decode_to_its_validation(dataset, model):
-    found = list(out_of_fold_maps(dataset, model, 1, CPU))
-    assert [one.case for one in found] == read_json(dataset.splits)[1]["val"]
-    predictor = fold_predictor(dataset, model, 1, CPU)
+    fold = open_fold(dataset, model, 1, CPU)
+    found = list(fold.maps())
+    assert [one.case for one in found] == fold.cases == read_json(dataset.splits)[1]["val"]
     for case, maps, region, shape in found:
         assert maps.semantic.dtype == np.float16
-        labels = predictor.decode(maps, region, shape).labels
+        labels = fold.predictor.decode(maps, region, shape).labels
         np.testing.assert_array_equal(labels, read_label_map(model / "fold_1" / "validation" / f"{case}.tif"))
 
 
 def test_a_black_image_has_certain_background(dataset, model, monkeypatch):
     monkeypatch.setattr(RawDataset, "image", lambda *_: np.zeros((96, 96, 3), np.uint8))
-    maps = next(out_of_fold_maps(dataset, model, 0, CPU)).maps
+    maps = next(open_fold(dataset, model, 0, CPU).maps()).maps
     assert (maps.semantic[0] == 1).all()
     assert not maps.semantic[1:].any()
 
 
-def test_an_unfinished_fold_is_refused_with_the_command_that_trains_it(dataset, model):
-    with pytest.raises(NucplanError, match="fold_3 is not finished; train it first with nucplan_train 1 3"):
-        out_of_fold_maps(dataset, model, 3, CPU)
+def test_an_unfinished_fold_is_refused_with_the_command_that_trains_it(dataset):
+    baseline = dataset.model(trainer_name("baseline"))
+    with pytest.raises(NucplanError, match="fold_3 is not finished; .* with nucplan_train 1 3 --config baseline\\."):
+        open_fold(dataset, baseline, 3, CPU)
 
 
 def test_a_network_that_has_seen_a_validation_case_is_refused(dataset, model, tmp_path):
@@ -56,4 +58,4 @@ def test_a_network_that_has_seen_a_validation_case_is_refused(dataset, model, tm
     )
     write_json(changed.splits, splits)
     with pytest.raises(NucplanError, match=f"was trained on {splits[0]['train'][0]}, a validation case"):
-        out_of_fold_maps(changed, model, 0, CPU)
+        open_fold(changed, model, 0, CPU)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,11 @@ from nucplan.images import read_label_map
 from nucplan.layout import Dataset
 from nucplan.metrics.boundary import boundary_distance
 from nucplan.metrics.image import ImageCounts, evaluate_image
-from trainers.ablation_runs import validation_folder
+from trainers.out_of_fold.folds import validation_folder
 
 if TYPE_CHECKING:
-    import torch
+    from nucplan.decoder_plan import DecoderPlan
+    from trainers.out_of_fold.maps import TrainedFold
 
 
 class OutOfFoldScores:
@@ -46,11 +47,15 @@ class OutOfFoldScores:
 
     def of_files(self, model: Path, fold: int) -> list[ImageCounts]:
         """Score what the training of a fold left in ``validation``."""
-        return self._counts((case, self.labels(model, fold, case)) for case in self.splits[fold]["val"])
+        return [self._counts(case, self.labels(model, fold, case)) for case in self.splits[fold]["val"]]
 
-    def of_foreground_decoder(self, model: Path, fold: int, device: torch.device) -> list[ImageCounts]:
-        """Score the maps of a fold, predicted anew, as the plan decodes networks without a boundary."""
-        return self._counts(_decoded_by_foreground(self.dataset, model, fold, device))
+    def of_decoders(self, fold: TrainedFold, plans: Sequence[DecoderPlan]) -> list[list[ImageCounts]]:
+        """Score the maps of a fold, predicted once, under each of the plans."""
+        counts: list[list[ImageCounts]] = [[] for _ in plans]
+        for case, maps, region, shape in fold.maps():
+            for plan, of_plan in zip(plans, counts, strict=True):
+                of_plan.append(self._counts(case, fold.predictor.decode(maps, region, shape, plan).labels))
+        return counts
 
     def labels(self, model: Path, fold: int, case: str) -> np.ndarray:
         """The predicted label map of one validation image, (H, W) int32."""
@@ -62,39 +67,12 @@ class OutOfFoldScores:
             )
         return read_label_map(path)
 
-    def ignored(self, case: str) -> np.ndarray | None:
-        """Where an image is not annotated, bool (H, W); None where it is annotated everywhere."""
-        label = self.raw.info.ignore_label
-        return None if label is None else self.raw.classes_map(case) == label
-
-    def _counts(self, predictions: Iterable[tuple[str, np.ndarray]]) -> list[ImageCounts]:
-        return [
-            evaluate_image(
-                labels,
-                self.raw.instances(case),
-                ignore=self.ignored(case),
-                mpp=self.raw.info.mpp,
-                boundary_width=self.boundary_width,
-                name=case,
-            )
-            for case, labels in predictions
-        ]
-
-
-def has_boundary(dataset: Dataset, model: Path, fold: int, device: torch.device) -> bool:
-    """Whether the network of a fold predicts boundaries."""
-    from trainers.out_of_fold import fold_predictor
-
-    return fold_predictor(dataset, model, fold, device).has_boundary
-
-
-def _decoded_by_foreground(
-    dataset: Dataset, model: Path, fold: int, device: torch.device
-) -> Iterator[tuple[str, np.ndarray]]:
-    from nucplan.decoder_plan import DecoderPlan
-    from trainers.out_of_fold import fold_predictor, out_of_fold_maps
-
-    predictor = fold_predictor(dataset, model, fold, device)
-    plan = DecoderPlan.from_dict(predictor.plans["nucplan"]["decisions"]["foreground_decoder"]["value"])
-    for image in out_of_fold_maps(dataset, model, fold, device):
-        yield image.case, predictor.decode(image.maps, image.region, image.shape, plan).labels
+    def _counts(self, case: str, labels: np.ndarray) -> ImageCounts:
+        return evaluate_image(
+            labels,
+            self.raw.instances(case),
+            ignore=self.raw.ignored(case),
+            mpp=self.raw.info.mpp,
+            boundary_width=self.boundary_width,
+            name=case,
+        )

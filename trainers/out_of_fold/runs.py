@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.layout import FOLDS, Dataset
-from trainers import CONFIGS, trainer_name
+from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
+from trainers.out_of_fold.folds import finished_folds, iterations, training_command
 
 STOCK = "stock nnU-Net"
 STOCK_MODEL = "nnUNetTrainerReference", "coreBorder"
@@ -31,17 +32,9 @@ def compared_models(dataset: Dataset, configs: Sequence[str] | None, plans_name:
     if configs is None:
         models = {config: model for config, model in models.items() if finished_folds(model)}
     if not models:
-        raise NucplanError(f"{dataset.results} has no finished fold of any config; train one with nucplan_train.")
+        command = training_command(dataset, dataset.model(trainer_name(DEFAULT_CONFIG), plans_name), FOLDS[0])
+        raise NucplanError(f"{dataset.results} has no finished fold of any config; train one, for example {command}.")
     return models | ({STOCK: dataset.model(*STOCK_MODEL)} if reference else {})
-
-
-def finished_folds(model: Path) -> tuple[int, ...]:
-    """Folds whose out-of-fold predictions are there; that folder appears when it is complete."""
-    return tuple(fold for fold in FOLDS if validation_folder(model, fold).is_dir())
-
-
-def validation_folder(model: Path, fold: int) -> Path:
-    return model / f"fold_{fold}" / "validation"
 
 
 def shared_folds(dataset: Dataset, models: Models) -> tuple[int, ...]:
@@ -58,15 +51,34 @@ def shared_folds(dataset: Dataset, models: Models) -> tuple[int, ...]:
         there = "; ".join(f"{name}: {_listed(folds)}" for name, folds in finished.items())
         raise NucplanError(
             f"{dataset.folder_name} has no fold that all of these have finished ({there}); "
-            "train one, or leave some out with --configs."
+            f"{_way_out(dataset, models, finished)}."
         )
     images = [fold["val"] for fold in read_json(dataset.splits)]
     return tuple(fold for fold in shared if images[fold] not in [images[other] for other in shared if other < fold])
 
 
-def remarks(dataset: Dataset, models: Models, folds: Sequence[int]) -> list[str]:
-    """What a reader has to know before comparing: folds that are missing, lengths and plans that differ."""
-    return [*_missing_folds(models, folds), *_lengths(dataset, models, folds[0]), *_other_plans(models)]
+def _way_out(dataset: Dataset, models: Models, finished: Mapping[str, Sequence[int]]) -> str:
+    """How the fold that most models have finished becomes one that all have."""
+    fold = max(FOLDS, key=lambda fold: sum(fold in folds for folds in finished.values()))
+    lacking = [name for name, folds in finished.items() if fold not in folds]
+    length = next((known for model in models.values() if (known := iterations(model, fold))), None)
+    if STOCK in lacking:
+        option = f" --iterations {length}" if length else ""
+        return f"run python -m trainers.run_reference {dataset.id} {fold}{option}, or leave out --reference"
+    command = training_command(dataset, models[lacking[0]], fold, length)
+    return f"run {command}, or leave out {lacking[0]} with --configs"
+
+
+def remarks(dataset: Dataset, models: Models, folds: Sequence[int], unread: Collection[str] = ()) -> list[str]:
+    """What a reader has to know before comparing: folds that are missing, lengths and plans that differ.
+
+    Parameters
+    ----------
+    dataset, models, folds
+    unread : collection of str
+        Decisions of the plans that the comparison does not depend on.
+    """
+    return [*_missing_folds(models, folds), *_lengths(dataset, models, folds[0]), *_other_plans(models, unread)]
 
 
 def _missing_folds(models: Models, folds: Sequence[int]) -> list[str]:
@@ -77,19 +89,13 @@ def _missing_folds(models: Models, folds: Sequence[int]) -> list[str]:
 
 def _lengths(dataset: Dataset, models: Models, fold: int) -> list[str]:
     found = {
-        name: _reference_iterations(dataset, fold) if name == STOCK else _iterations(model / f"fold_{fold}")
+        name: _reference_iterations(dataset, fold) if name == STOCK else iterations(model, fold)
         for name, model in models.items()
     }
     known = {name: length for name, length in found.items() if length is not None}
     if len(set(known.values())) > 1:
         return [f"Lengths DIFFER: {', '.join(f'{name} {length:,} iterations' for name, length in known.items())}."]
     return [f"{length:,} iterations ({', '.join(known)})." for length in set(known.values())]
-
-
-def _iterations(folder: Path) -> int | None:
-    """As the ``run.json`` of a fold says; None where there is none."""
-    record = folder / "run.json"
-    return read_json(record)["iterations"] if record.is_file() else None
 
 
 def _reference_iterations(dataset: Dataset, fold: int) -> int | None:
@@ -104,12 +110,12 @@ def _listed(folds: Iterable[int]) -> str:
     return ", ".join(map(str, folds)) or "none"
 
 
-def _other_plans(models: Models) -> list[str]:
-    (first, plan), *others = ((name, _planned(model)) for name, model in models.items() if name != STOCK)
+def _other_plans(models: Models, unread: Collection[str]) -> list[str]:
+    (first, plan), *others = ((name, _planned(model, unread)) for name, model in models.items() if name != STOCK)
     changed = {name: [key for key in plan | other if plan.get(key) != other.get(key)] for name, other in others}
     return [f"{name} has another plan than {first} in {', '.join(keys)}." for name, keys in changed.items() if keys]
 
 
-def _planned(model: Path) -> dict[str, Any]:
+def _planned(model: Path, unread: Collection[str]) -> dict[str, Any]:
     decisions = read_json(model / "plans.json")["nucplan"]["decisions"]
-    return {name: decision["value"] for name, decision in decisions.items()}
+    return {name: decision["value"] for name, decision in decisions.items() if name not in unread}
