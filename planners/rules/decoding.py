@@ -19,7 +19,7 @@ BY_EVIDENCE = ("tempered", "interior", "boundary")
 # A smaller nucleus than half of the smallest ones is a speck.
 SPECK = 0.5
 # Ceilings on blurred maps that differ by less are taken for equal: it is a sample of the labels.
-TIE = 0.01
+TIE = 0.015
 
 
 def decoder_plan(statistics: Fingerprint, upsampling: int, name: str) -> DecoderPlan:
