@@ -7,7 +7,7 @@ import numpy as np
 from nucplan.explanation import BoundaryExplanation, Frame, explain, in_image
 from nucplan.inference.pixel_size import at_image_size, at_model_size
 from nucplan.inference.predictor import Predictor
-from nucplan.instances import Instances, NucleusProbabilities
+from nucplan.instances import Instances
 
 
 def predict_explained(
@@ -36,22 +36,12 @@ def predict_explained(
         raise ValueError("these networks have no boundary heads, so there is nothing to explain")
     resampled = at_model_size(image, scale)
     shape = resampled.shape[:2]
-    # Networks are not asked about an all-black picture.
-    if resampled.any():
-        maps, region = predictor.probabilities(resampled, progress)
-        found = predictor.decode(maps, region, shape)
-    else:
-        maps, region = _background(shape), [(0, side) for side in shape]
-        found = predictor(resampled)
+    maps, region = predictor.probabilities(resampled, progress)
+    found = predictor.decode(maps, region, shape)
     instances = at_image_size(found, image.shape[:2])
     frame = _frame(region, shape, image.shape[:2])
     decisions = in_image(explain(maps, predictor.decoder_plan), instances.labels, frame)
     return instances, BoundaryExplanation(maps.boundary, predictor.gate_strength, decisions, frame)
-
-
-def _background(shape: tuple[int, int]) -> NucleusProbabilities:
-    nothing = np.zeros(shape, np.float16)
-    return NucleusProbabilities(np.stack([nothing + 1, nothing]), nothing)
 
 
 def _frame(region: list[tuple[int, int]], shape: tuple[int, int], image_shape: tuple[int, int]) -> Frame:

@@ -25,7 +25,6 @@ from nucplan.instances import (
     Instances,
     NucleusProbabilities,
     decode,
-    instances_from_labels,
     relabelled,
 )
 from nucplan.layout import CONFIGURATION
@@ -125,15 +124,17 @@ class Predictor:
         NucplanError
             If the number of channels is not that of the training data.
         """
-        self._refuse_other_channels(image)
-        if not image.any():
-            return instances_from_labels(np.zeros(image.shape[:2], np.int32), class_count=len(self.class_names))
         maps, region = self.probabilities(image, progress)
         return self.decode(maps, region, image.shape[:2])
 
     def probabilities(self, image: np.ndarray, progress=iter) -> tuple[NucleusProbabilities, list[tuple[int, int]]]:
-        """Probability maps (h, w) at the planned scale, and the rows and columns of the picture that they cover."""
+        """Probability maps (h, w) at the planned scale, and the rows and columns of the picture that they cover.
+
+        The networks are not asked about an all-black picture: its maps, at its own scale, are certain background.
+        """
         self._refuse_other_channels(image)
+        if not image.any():
+            return self._background(image.shape[:2]), [(0, side) for side in image.shape[:2]]
         network_input, region = self._preprocess(image)
         patch = self._decision("patch_size")[0]
         maps = predict_probabilities(
@@ -162,6 +163,11 @@ class Predictor:
 
     def _decision(self, name: str) -> Any:
         return decision(self.plans, name)
+
+    def _background(self, shape: tuple[int, int]) -> NucleusProbabilities:
+        semantic = np.zeros((1 + len(self.class_names), *shape), np.float16)
+        semantic[0] = 1
+        return NucleusProbabilities(semantic, np.zeros(shape, np.float16) if self.has_boundary else None)
 
     def _refuse_other_channels(self, image: np.ndarray) -> None:
         expected, found = len(self.dataset_json["channel_names"]), np.atleast_3d(image).shape[2]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from nucplan.checkpoints import FINAL, load_checkpoint
@@ -61,10 +60,6 @@ class TrainedFold:
         for case in self.cases:
             image = self.raw.image(case)
             maps, region = self.predictor.probabilities(image)
-            if not image.any():
-                # What is all black holds no nuclei, as for the predictor itself.
-                maps = NucleusProbabilities(np.zeros_like(maps.semantic), maps.boundary)
-                maps.semantic[0] = 1
             yield OutOfFoldMaps(case, maps, region, image.shape[:2])
 
 
