@@ -34,6 +34,7 @@ from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
 from nucplan.networks.weights import load_encoder_weights
 from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts, class_counts
 from nucplan.plans import decision
+from nucplan.precision import mixed_precision
 from nucplan.progress import progress
 from nucplan.schedule import CosineRestarts, GateWarmUp, epochs
 from trainers.epoch_log import EpochLog
@@ -188,7 +189,7 @@ class NucleusTrainer(nnUNetTrainer):
     def _forward(self, batch: dict[str, Tensor]) -> tuple[NucleusMaps, PatchTargets, Tensor, dict[str, Tensor]]:
         images = batch["image"].to(self.device, non_blocking=True)
         targets = self.loss.targets(batch["labels"].to(self.device, non_blocking=True))
-        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+        with mixed_precision(self.device):
             maps = self.network.maps(images)
             total, terms = self.loss(maps, targets)
         return maps, targets, total, terms

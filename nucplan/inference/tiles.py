@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nucplan.instances import NucleusProbabilities
 from nucplan.networks.nucleus_net import NucleusMaps
+from nucplan.precision import mixed_precision
 
 MIRRORS = ((), (2,), (3,), (2, 3))
 
@@ -104,7 +105,7 @@ def has_boundary(networks: Sequence[nn.Module]) -> bool:
 def _ensemble(networks: Sequence[nn.Module], images: Tensor, mirror: bool) -> Tensor:
     mirrors = MIRRORS if mirror else MIRRORS[:1]
     total = torch.zeros(())
-    with torch.autocast(images.device.type, enabled=images.device.type == "cuda"):
+    with mixed_precision(images.device):
         for network in networks:
             for axes in mirrors:
                 probabilities = _probabilities(network.maps(torch.flip(images, axes)))

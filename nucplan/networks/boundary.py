@@ -25,11 +25,11 @@ class BoundaryHead(nn.Sequential):
 
 
 class BoundaryBranch(nn.Module):
-    """The boundary head of one decoder stride, with or without the gate: what plugs into the decoder there.
+    """The boundary head of one decoder stride, with or without the gate for the features there.
 
-    With the gate, features F become ``F * (1 + alpha * sigmoid(b))``, b being the logits at the scale itself. The form
-    is that of gated convolutions (Takikawa et al. 2019, Gated-SCNN, eq. 2), with the boundary probability itself in
-    the place of a learned map. ``alpha`` is a buffer, so that a checkpoint predicts with the strength that it was
+    Gated features are ``F * (1 + alpha * sigmoid(b))``, b being the logits at the scale itself. The form is that of
+    gated convolutions (Takikawa et al. 2019, Gated-SCNN, eq. 2), with the boundary probability itself in the place of
+    a learned map. ``alpha`` is a buffer, so that a checkpoint predicts with the strength that it was
     trained with.
 
     Parameters
@@ -45,12 +45,10 @@ class BoundaryBranch(nn.Module):
         self.head = BoundaryHead(in_channels)
         self.register_buffer("alpha", torch.zeros(()) if gated else None)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) to the features with which the decoder goes on, and the logits (B, 1, h, w)."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, C, h, w) to the logits b and the gate ``1 + alpha * sigmoid(b)``, both (B, 1, h, w); None without one."""
         logits = self.head(features)
-        if self.alpha is None:
-            return features, logits
-        return features * (1 + self.alpha * logits.sigmoid()), logits
+        return logits, None if self.alpha is None else 1 + self.alpha * logits.sigmoid()
 
 
 def at_full_resolution(logits: Tensor, stride: int) -> Tensor:

@@ -120,16 +120,21 @@ class NucleusNet(nn.Module):
         images = (images - self.input_mean) / self.input_std
         images = images.contiguous(memory_format=torch.channels_last)
         boundary: dict[int, Tensor] = {}
+        gates: dict[int, Tensor | None] = {}
 
         def refine(stride: int, features: Tensor) -> Tensor:
             if stride not in self.boundary_strides:
                 return features
-            features, logits = self.boundary_branches[str(stride)](features)
+            logits, gate = self.boundary_branches[str(stride)](features)
             boundary[stride] = at_full_resolution(logits, stride)
-            return features
+            gates[stride] = gate
+            # At stride 1 the semantic head alone reads the features, and applies the gate for less.
+            if gate is None or stride == 1:
+                return features
+            return features * gate.to(features.dtype)
 
         features = self.decoder(self.encoder(images), self.stem(images), refine)
-        return NucleusMaps(self.semantic_head(features[1]), dict(sorted(boundary.items())))
+        return NucleusMaps(self.semantic_head(features[1], gates.get(1)), dict(sorted(boundary.items())))
 
     def forward(self, images: Tensor) -> Tensor:
         """The semantic logits (B, K + 1, H, W) alone: what stock nnU-Net inference expects of a network."""

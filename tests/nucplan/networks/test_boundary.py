@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nucplan.losses import BoundaryLoss
 from nucplan.networks.boundary import BoundaryBranch, BoundaryHead, at_full_resolution
+from nucplan.networks.heads import LogitHead
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.objective import BoundaryObjective, Objective
 
@@ -57,12 +58,33 @@ def test_an_open_gate_changes_the_classes():
 
 
 @pytest.mark.parametrize("alpha", [0.5, 2.0])
-def test_the_gate_multiplies_features_by_one_plus_alpha_times_the_boundary_probability(alpha):
+def test_the_gate_is_one_plus_alpha_times_the_boundary_probability(alpha):
     branch, features = BoundaryBranch(6, gated=True), torch.randn(2, 6, 5, 7)
     branch.alpha.fill_(alpha)
-    refined, logits = branch(features)
+    logits, gate = branch(features)
     assert torch.equal(logits, branch.head(features))
-    torch.testing.assert_close(refined, features * (1 + alpha / (1 + torch.exp(-logits))))
+    torch.testing.assert_close(gate, 1 + alpha / (1 + torch.exp(-logits)))
+
+
+def test_the_gate_in_the_last_layer_is_that_of_its_features():
+    head, features, gate = LogitHead(6, 3), torch.randn(2, 6, 5, 7), 1 + torch.rand(2, 1, 5, 7)
+    torch.nn.init.normal_(head.bias)
+    torch.testing.assert_close(head(features, gate), head(features * gate))
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_the_classes_are_those_of_features_multiplied_by_the_gate(stride):
+    images, _ = patch()
+    net = network(attention=True)
+    net.boundary_branches[str(stride)].alpha.fill_(1.0)
+    by_hand = network(attention=True)
+
+    def multiply(_module: nn.Module, _inputs: tuple, features: Tensor) -> Tensor:
+        logits = by_hand.boundary_branches[str(stride)].head(features)
+        return features * (1 + logits.sigmoid())
+
+    by_hand.decoder.merges[str(stride)].register_forward_hook(multiply)
+    torch.testing.assert_close(net(images), by_hand(images))
 
 
 def test_the_gradient_of_the_classes_reaches_every_boundary_head_through_its_gate():
