@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 # The peak over a step is a maximum of lines in the batch size, so between these two a chord is never below it.
 COUNTED_BATCHES = 1, 16
 # Memory that tensors take above their size. On a CPU, those below glibc's largest mmap threshold (32 MiB) leave holes
-# in the heap, and kernels bring code and buffers: resident memory was 1.07 to 1.44 times the count for 23 steps. On a
+# in the heap, and kernels bring code and buffers: resident memory was 1.08 to 1.22 times the count in 33 runs. On a
 # GPU it stands for the workspaces of cuDNN and cuBLAS (32 MiB), and was not measured.
-ALLOCATOR_OVERHEAD = {"cpu": 1.37, "cuda": 1.15}
+ALLOCATOR_OVERHEAD = {"cpu": 1.25, "cuda": 1.15}
 KERNEL_BYTES = {"cpu": 16 * 2**20, "cuda": 32 * 2**20}
-# A core computes and moves memory in turn. Least squares over steps of 0.3 to 2 s on two cores (AVX-512, 2.1 GHz).
-FLOPS_PER_CORE_SECOND = 1.6e11
-BYTES_PER_CORE_SECOND = 5.9e9
+# A core computes and moves memory in turn. Least squares over 11 steps in float32 of 0.3 to 1 s (AVX-512, 2.1 GHz);
+# predicted are 0.85 to 1.2 of them. Mixed precision takes about six tenths, but a plan is the same on all processors.
+FLOPS_PER_CORE_SECOND = 1.8e11
+BYTES_PER_CORE_SECOND = 1.1e10
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ SMALLEST_BATCH = 2
 VARIED = 0.05  # share of the training pixels in one batch
 # A CPU shares its memory with the data, the desktop and perhaps another fold; a GPU only with its own fragments.
 USABLE_MEMORY = {"cpu": 0.5, "cuda": 0.8}
-SECONDS_PER_STEP = 0.75  # on a CPU: 5,000 steps are an hour
+SECONDS_PER_STEP = 0.5  # on a CPU: 7,200 steps are an hour
 
 
 def memory_target(limits: Limits) -> float:

@@ -49,11 +49,14 @@ def test_the_predicted_memory_is_within_30_percent_of_the_measured_and_not_below
     assert predicted <= 1.3 * measured
 
 
-def test_a_step_of_the_trainer_takes_what_is_counted(root):
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_step_of_the_trainer_takes_what_is_counted_and_less_in_bfloat16(root, monkeypatch, bfloat16):
+    from nucplan import precision
     from nucplan.files import read_json
     from nucplan.layout import CONFIGURATION, find_dataset, resolve_roots
     from trainers import trainer_class
 
+    monkeypatch.setattr(precision, "has_bfloat16_matrices", lambda: bfloat16)
     dataset = find_dataset(resolve_roots(root), 1)
     content = read_json(dataset.raw / "dataset.json")
     trainer = trainer_class("baseline")(read_json(dataset.plans()), CONFIGURATION, 0, content, torch.device("cpu"))
@@ -69,7 +72,7 @@ def test_a_step_of_the_trainer_takes_what_is_counted(root):
             labels = torch.randint(classes + 1, (4, 2, 128, 128), dtype=torch.int32)
             trainer.train_step({"image": torch.randn(4, 3, 128, 128), "labels": labels})
     counted = cost.weight_bytes + (cost.bytes_above_weights(4) - KERNEL_BYTES["cpu"]) / ALLOCATOR_OVERHEAD["cpu"]
-    assert counter.peak == pytest.approx(counted, rel=0.02)
+    assert counter.peak < counted if bfloat16 else counter.peak == pytest.approx(counted, rel=0.02)
 
 
 @pytest.mark.parametrize("architecture", [SMALL, SMALL | {"encoder_frozen": True}], ids=["trained", "frozen"])
@@ -95,9 +98,12 @@ def on_fake_gpu():
     def run(function):
         torch.set_autocast_enabled("cuda", True)
         torch.set_autocast_dtype("cuda", torch.float16)
+        # As the context does: one that is left inside would empty the cache of cast weights otherwise.
+        torch.autocast_increment_nesting()
         try:
             return function()
         finally:
+            torch.autocast_decrement_nesting()
             torch.set_autocast_enabled("cuda", False)
             torch.clear_autocast_cache()
 

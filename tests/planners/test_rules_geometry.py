@@ -83,7 +83,7 @@ def test_patch_holds_thirteen_diameters_unless_a_limit_is_named(fingerprint_of, 
         (18, 1000, ROOMY, 256, None),
         (60, 1000, ROOMY, 512, "largest patch"),
         (18, 180, ROOMY, 192, "size of the images"),
-        (18, 1000, Limits("cpu", 64, 1), 192, "seconds per step"),
+        (18, 1000, Limits("cpu", 64, 1), 160, "seconds per step"),
         (18, 1000, Limits("cpu", 0.5, 16), 128, "memory"),
     ],
 )
