@@ -11,8 +11,6 @@ import torch
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path
 
-FINAL = "checkpoint_final.pth"
-LATEST = "checkpoint_latest.pth"
 # torch's writer reports a full disk as a RuntimeError of its stream.
 STREAM_ERRORS = ("PytorchStreamWriter", "unexpected pos")
 

@@ -16,6 +16,7 @@ from nucplan.errors import NucplanError
 VARIABLES = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
 PLANS_NAME = "nucplanPlans"
 CONFIGURATION = "2d"
+FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
 FOLDS = (0, 1, 2, 3, 4)
 
 
@@ -71,6 +72,10 @@ class Dataset:
     def fingerprint_figure(self) -> Path:
         return self.preprocessed / "fingerprint.png"
 
+    def made_from(self, data_identifier: str = f"{PLANS_NAME}_{CONFIGURATION}") -> Path:
+        """What tells from which files and plan the preprocessed data of that name were made."""
+        return self.preprocessed / f"{data_identifier}_made_from.json"
+
     def plans(self, plans_name: str = PLANS_NAME) -> Path:
         return self.preprocessed / f"{plans_name}.json"
 
@@ -81,6 +86,11 @@ class Dataset:
     def part(self, kind: str, part: str = "Tr") -> Path:
         """A folder of the raw dataset: ``kind`` is images, labels or instances; ``part`` is Tr or Ts."""
         return self.raw / f"{kind}{part}"
+
+
+def plans_name(seed: int, *variants: str) -> str:
+    """The name of the plan of a seed and of whatever else differs from the dataset's own plan."""
+    return "_".join([PLANS_NAME, *variants, *([f"seed{seed}"] if seed else [])])
 
 
 def resolve_roots(root: str | os.PathLike | None = None) -> Roots:

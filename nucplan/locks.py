@@ -26,17 +26,17 @@ class FoldLock:
         self.owner_file = folder / "lock.json"
         self._lock = FileLock(folder / ".lock")
 
-    def acquire(self) -> None:
-        """Take the lock.
+    def acquire(self, wait: bool = False) -> None:
+        """Take the lock; with ``wait`` as soon as another process gives it back.
 
         Raises
         ------
         NucplanError
-            If another process has it; the message names host, process and last sign of life.
+            If another process has it and there is no waiting; the message names host, process and last sign of life.
         """
         self.owner_file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             raise NucplanError(f"{self.owner_file.parent} is being trained by {self._owner()}; wait for it.") from None
         self.heartbeat()
@@ -71,10 +71,10 @@ def _user() -> str:
 
 
 @contextmanager
-def fold_lock(folder: Path) -> Iterator[FoldLock]:
-    """Hold the lock of ``folder`` for the block."""
+def fold_lock(folder: Path, wait: bool = False) -> Iterator[FoldLock]:
+    """Hold the lock of ``folder`` for the block; see `FoldLock.acquire`."""
     lock = FoldLock(folder)
-    lock.acquire()
+    lock.acquire(wait)
     try:
         yield lock
     finally:

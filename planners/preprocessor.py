@@ -101,7 +101,7 @@ def preprocess(
     manager = PlansManager(plans)
     configuration = manager.get_configuration(configuration_name)
     folder = raw.dataset.preprocessed / configuration.data_identifier
-    marker = raw.dataset.preprocessed / f"{configuration.data_identifier}_made_from.json"
+    marker = raw.dataset.made_from(configuration.data_identifier)
     made_from = {"raw": raw_signature(raw), "plan": _plan_hash(manager, configuration)}
     if folder.is_dir() and marker.is_file() and read_json(marker) == made_from:
         return False

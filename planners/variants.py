@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nucplan.files import file_hash
-from nucplan.layout import CONFIGURATION, PLANS_NAME
+from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
 
 # All blocks of a model, tapped at equal distances: depth and taps of the plan belong to its own encoder.
 OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
@@ -42,9 +42,8 @@ def derive_plans(
     if weights is not None:
         suffixes.append(_use_weights(derived, architecture, weights, 255 if highest_intensity <= 255 else 65535))
     if seed != 0:
-        suffixes.append(f"seed{seed}")
         derived["nucplan"]["seed"] = seed
-    derived["plans_name"] = "_".join([PLANS_NAME, *suffixes])
+    derived["plans_name"] = plans_name(seed, *suffixes)
     return derived
 
 

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from nucplan import augmentation
 from nucplan.checkpoints import (
-    FINAL,
-    LATEST,
     load_checkpoint,
     plain_values,
     random_state,
@@ -27,7 +25,7 @@ from nucplan.checkpoints import (
 )
 from nucplan.devices import usable_cores
 from nucplan.errors import NucplanError
-from nucplan.layout import CONFIGURATION
+from nucplan.layout import CONFIGURATION, FINAL, LATEST
 from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet

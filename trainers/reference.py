@@ -14,11 +14,10 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nucplan.checkpoints import FINAL
 from nucplan.core_border import Thresholds, decode
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
-from nucplan.layout import CONFIGURATION, Dataset
+from nucplan.layout import CONFIGURATION, FINAL, Dataset
 from nucplan.locks import fold_lock
 from nucplan.progress import progress
 from nucplan.schedule import epochs
@@ -60,8 +59,12 @@ def fold_folder(reference: Dataset, fold: int) -> Path:
     return reference.model(nnUNetTrainerReference.__name__, PLANS_NAME) / f"fold_{fold}"
 
 
-def train_reference_fold(reference: Dataset, fold: int, iterations: int, device: torch.device) -> None:
+def train_reference_fold(
+    reference: Dataset, fold: int, iterations: int, device: torch.device, wait: bool = False
+) -> None:
     """Train one fold, or keep it where it is finished; a fold that was cut off starts anew.
+
+    With ``wait``, a fold that is being trained elsewhere is waited for.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def train_reference_fold(reference: Dataset, fold: int, iterations: int, device:
         If the fold is being trained elsewhere, or holds a run of another length or on other data.
     """
     folder = fold_folder(reference, fold)
-    with fold_lock(folder):
+    with fold_lock(folder, wait):
         if (folder / FINAL).is_file():
             _refuse_other_run(folder, _run_record(reference, iterations))
             return

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 
-from nucplan.checkpoints import FINAL, LATEST
 from nucplan.datasets.raw import RawDataset
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
-from nucplan.layout import CONFIGURATION, FOLDS, Dataset
+from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset
 from nucplan.locks import fold_lock
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.weights import load_encoder_weights
@@ -78,8 +77,12 @@ def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> 
             load_encoder_weights(network.encoder, Path(weights["file"]))
 
 
-def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dict, device: torch.device) -> Path:
+def train_fold(
+    dataset: Dataset, fold: int, request: TrainingRequest, plans: dict, device: torch.device, wait: bool = False
+) -> Path:
     """Train, or go on with, or skip one fold; then predict its validation cases.
+
+    With ``wait``, a fold that is being trained elsewhere is waited for, and taken over where it was left.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def train_fold(dataset: Dataset, fold: int, request: TrainingRequest, plans: dic
     trainer_type = trainer_class(request.config)
     folder = dataset.model(trainer_type.__name__, plans["plans_name"]) / f"fold_{fold}"
     _refuse_other_plan(folder.parent / "plans.json", plans)
-    with fold_lock(folder) as lock:
+    with fold_lock(folder, wait) as lock:
         trainer = trainer_type(
             dict(plans), CONFIGURATION, fold, read_json(dataset.preprocessed / "dataset.json"), device
         )

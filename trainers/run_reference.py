@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
+from nucplan.files import read_json
 from nucplan.layout import FOLDS, Dataset
+from nucplan.plans import decision
+from nucplan.schedule import BUDGETS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     made.add_argument("dataset", metavar="DATASET", help="id or name")
     made.add_argument("fold", metavar="FOLD", choices=(*map(str, FOLDS), "all"), help="0 to 4, or all")
-    made.add_argument("--iterations", type=int, metavar="N", default=150, help="default: %(default)s")
+    length = made.add_mutually_exclusive_group()
+    length.add_argument("--budget", choices=BUDGETS, default="quick", help="as in nucplan_train (default: %(default)s)")
+    length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
+    made.add_argument("--wait", action="store_true", help="wait for a fold that another process trains")
     common.add_device(made)
     return common.run(_command, made, argv)
 
@@ -48,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
-    if arguments.iterations < 1:
+    if arguments.iterations is not None and arguments.iterations < 1:
         raise NucplanError(f"--iterations {arguments.iterations} is less than 1; give a positive number.")
     folds = FOLDS if arguments.fold == "all" else (int(arguments.fold),)
     roots = resolve_roots(arguments.root)
@@ -57,13 +63,15 @@ def _command(arguments: argparse.Namespace) -> None:
     # One worker that augments: more of them take the processor from a network that trains on it.
     os.environ.setdefault("nnUNet_n_proc_DA", "1")
     os.environ.setdefault("nnUNet_compile", "f")
-    _run(dataset, folds, arguments.iterations, arguments.device)
+    iterations = arguments.iterations
+    if iterations is None:
+        iterations = decision(read_json(dataset.plans()), "iterations")[arguments.budget]
+    _run(dataset, folds, iterations, arguments.device, arguments.wait)
 
 
-def _run(dataset: Dataset, folds: Sequence[int], iterations: int, device_name: str) -> None:
+def _run(dataset: Dataset, folds: Sequence[int], iterations: int, device_name: str, wait: bool) -> None:
     from nucplan.datasets.raw import RawDataset
     from nucplan.devices import choose_device
-    from nucplan.files import read_json
     from planners.reference import prepare_reference
     from trainers.reference import ReferenceEnsemble, finished_folds, nnUNetTrainerReference, train_reference_fold
 
@@ -71,7 +79,7 @@ def _run(dataset: Dataset, folds: Sequence[int], iterations: int, device_name: s
     reference = prepare_reference(dataset, common.progress)
     output = dataset.model(nnUNetTrainerReference.__name__, "coreBorder")
     for fold in folds:
-        train_reference_fold(reference, fold, iterations, device)
+        train_reference_fold(reference, fold, iterations, device, wait)
         ensemble = ReferenceEnsemble.of(reference, [fold], device)
         cases = read_json(dataset.splits)[fold]["val"]
         _report(f"fold {fold}", _predict_and_score(ensemble, raw, "Tr", cases, output / f"fold_{fold}" / "validation"))

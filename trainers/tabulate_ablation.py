@@ -1,9 +1,9 @@
 """Configs against each other on their finished folds: ``python -m trainers.tabulate_ablation DATASET ...``.
 
-It prints Markdown and stores nothing: the label maps in the folds' ``validation`` are scored anew, so that all configs
-of a dataset are scored with one boundary width, and every score has the counts that its interval needs. Where the plan
-decodes otherwise than when the folds were trained, ``--decode-anew`` predicts their images again and scores what its
-decoder makes of them.
+It prints Markdown, or writes it to a file, and stores nothing else: the label maps in the folds' ``validation`` are
+scored anew, so that all configs of a dataset are scored with one boundary width, and every score has the counts that
+its interval needs. Where the plan decodes otherwise than when the folds were trained, ``--decode-anew`` predicts their
+images again and scores what its decoder makes of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
+from nucplan.files import atomic_path
 from nucplan.layout import PLANS_NAME, Dataset
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--decode-anew", action="store_true", help="score what the dataset's plan, as it is now, decodes from the maps"
     )
+    made.add_argument("--output", metavar="FILE", type=Path, help="write the tables there instead of printing them")
     made.add_argument("--crops", metavar="FOLDER", type=Path, help="draw dense fields side by side, as PNG")
     common.add_device(made)
     return common.run(_command, made, argv)
@@ -61,8 +63,13 @@ def _command(arguments: argparse.Namespace) -> None:
     roots = resolve_roots(arguments.root)
     datasets = [find_dataset(roots, name) for name in arguments.datasets]
     activate(roots)
-    for dataset in datasets:
-        print(_report(dataset, arguments), end="\n\n")
+    reports = (_report(dataset, arguments) for dataset in datasets)
+    if arguments.output is None:
+        for report in reports:
+            print(report, end="\n\n")
+        return
+    with atomic_path(arguments.output) as temporary:
+        temporary.write_text("\n\n".join(reports) + "\n", encoding="utf-8")
 
 
 def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:

@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--weights", type=Path, metavar="FILE", help="pretrained weights of that encoder, which is then frozen"
     )
+    made.add_argument("--wait", action="store_true", help="wait for a fold that another process trains")
     common.add_device(made)
     return common.run(_command, made, argv)
 
@@ -67,7 +68,7 @@ def _command(arguments: argparse.Namespace) -> None:
     )
     plans = prepare(dataset, request)
     for fold in folds:
-        folder = train_fold(dataset, fold, request, plans, device)
+        folder = train_fold(dataset, fold, request, plans, device, arguments.wait)
         print(_report(folder, fold))
     options = _options_of_predict(arguments.config, plans["plans_name"])
     print(f"\nNext: predict with the folds that are trained\n  nucplan_predict {dataset.id} IMAGES OUTPUT{options}")

@@ -14,7 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nucplan import __version__
-from nucplan.checkpoints import FINAL, load_checkpoint
+from nucplan.checkpoints import load_checkpoint
 from nucplan.datasets.raw import parse_labels
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash, read_json
@@ -27,7 +27,7 @@ from nucplan.instances import (
     decode,
     relabelled,
 )
-from nucplan.layout import CONFIGURATION
+from nucplan.layout import CONFIGURATION, FINAL
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.plans import decision
 

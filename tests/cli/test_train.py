@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from nucplan.checkpoints import FINAL, LATEST, load_checkpoint
+from nucplan.checkpoints import load_checkpoint
 from nucplan.cli import plan_and_preprocess
 from nucplan.cli.train import main
-from nucplan.layout import find_dataset, resolve_roots
+from nucplan.layout import FINAL, LATEST, find_dataset, resolve_roots
 from nucplan.networks.nucleus_net import NucleusNet
 from trainers.run import TrainingRequest, prepare
 

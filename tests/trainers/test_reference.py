@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from nucplan.checkpoints import FINAL
 from nucplan.core_border import BORDER, CORE, Thresholds
 from nucplan.datasets.raw import RawDataset
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 from nucplan.images import read_label_map, write_image
-from nucplan.layout import CONFIGURATION, find_dataset, resolve_roots
+from nucplan.layout import CONFIGURATION, FINAL, find_dataset, resolve_roots
 from trainers import run_reference
 
 MODEL = "nnUNetTrainerReference__{}__2d"

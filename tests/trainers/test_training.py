@@ -17,11 +17,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nucplan.augmentation import UNLABELLED
-from nucplan.checkpoints import FINAL, LATEST, load_checkpoint
+from nucplan.checkpoints import load_checkpoint
 from nucplan.cli import train
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
-from nucplan.layout import CONFIGURATION, find_dataset, resolve_roots
+from nucplan.layout import CONFIGURATION, FINAL, LATEST, find_dataset, resolve_roots
 from nucplan.networks.nucleus_net import NucleusMaps
 from trainers import CONFIGS, DEFAULT_CONFIG, trainer_class, trainer_name
 from trainers.epoch_log import EpochLog

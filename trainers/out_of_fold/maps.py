@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 
-from nucplan.checkpoints import FINAL, load_checkpoint
+from nucplan.checkpoints import load_checkpoint
 from nucplan.datasets.raw import RawDataset
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.inference.predictor import Predictor, load_network
 from nucplan.instances import NucleusProbabilities
-from nucplan.layout import Dataset
+from nucplan.layout import FINAL, Dataset
 from trainers.out_of_fold.folds import is_finished, training_command
 
 

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from nucplan.checkpoints import FINAL
 from nucplan.datasets.raw import RawDataset
 from nucplan.errors import NucplanError
 from nucplan.inference.predictor import Predictor
-from nucplan.layout import find_dataset, resolve_roots
+from nucplan.layout import FINAL, find_dataset, resolve_roots
 
 CENTRES = ((20, 24), (22, 70), (60, 40), (80, 84))
 

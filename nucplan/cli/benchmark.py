@@ -1,0 +1,157 @@
+"""``nucplan_benchmark``: the whole experiment on any number of datasets, as jobs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nucplan.cli import common
+from nucplan.errors import NucplanError
+from nucplan.layout import FOLDS
+from nucplan.schedule import BUDGETS
+from trainers import trainer_name
+
+if TYPE_CHECKING:
+    from nucplan.workflow.jobs import Job
+    from nucplan.workflow.local import Outcome
+    from nucplan.workflow.study import Study
+
+EXAMPLES = """\
+  nucplan_benchmark Tissue TNBC --budget quick         plan, train and compare on this machine
+  nucplan_benchmark Tissue --reference nnunet          stock nnU-Net in the same table
+  nucplan_benchmark Tissue --dry-run                   the jobs, what is done and how long the others take
+  nucplan_benchmark Tissue --print-sbatch > array.sh   the same jobs as SLURM arrays"""
+COMPARED = ("baseline", "boundary", "boundary_attention")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = common.parser(
+        "nucplan_benchmark",
+        "Plan datasets, train every config on every fold, and compare the configs out of fold. What is done is kept: "
+        "after an interruption or a failure the same command goes on.",
+        EXAMPLES,
+    )
+    made.add_argument("datasets", metavar="DATASET", nargs="+", help="id or name")
+    made.add_argument(
+        "--configs", metavar="A,B", default=",".join(COMPARED), help="the first is the baseline (default: %(default)s)"
+    )
+    made.add_argument("--folds", metavar="0,1", default=",".join(map(str, FOLDS)), help="default: %(default)s")
+    made.add_argument("--seeds", metavar="0,1", default="0", help="default: %(default)s")
+    length = made.add_mutually_exclusive_group()
+    length.add_argument("--budget", choices=BUDGETS, default="standard", help="default: %(default)s")
+    length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
+    made.add_argument("--reference", choices=("nnunet",), help="train stock nnU-Net on core and border labels as well")
+    made.add_argument("--output", metavar="FOLDER", type=Path, help="tables and logs (default: in the results)")
+    made.add_argument("--jobs", type=int, metavar="N", default=1, help="so many at a time (default: %(default)s)")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="list the jobs and run nothing")
+    how.add_argument("--index", type=int, metavar="I", help="run job I of the list alone")
+    how.add_argument("--print-sbatch", action="store_true", help="print a script that submits the jobs to SLURM")
+    common.add_device(made)
+    made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
+    return common.run(_command, made, argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
+    from nucplan.workflow.arrays import job_at, sbatch_script
+
+    study = _study(arguments)
+    jobs = study.jobs()
+    if arguments.dry_run:
+        print(_listing(jobs))
+    elif arguments.print_sbatch:
+        words = [word for word in arguments.words if word != "--print-sbatch"]
+        print(sbatch_script(jobs, ["nucplan_benchmark", *words]))
+    elif arguments.index is not None:
+        _run_one(job_at(jobs, arguments.index), jobs, study.output)
+    else:
+        _run_all(jobs, arguments.jobs, study.output)
+
+
+def _study(arguments: argparse.Namespace) -> Study:
+    from nucplan.layout import find_dataset, resolve_roots
+    from nucplan.workflow.study import Study
+    from trainers.out_of_fold.runs import STOCK_MODEL
+
+    folds, seeds = _numbers("--folds", arguments.folds), _numbers("--seeds", arguments.seeds)
+    if not set(folds) <= set(FOLDS):
+        raise NucplanError(f"--folds {arguments.folds} names a fold that does not exist; give some of 0 to 4.")
+    for name, value in (("--jobs", arguments.jobs), ("--iterations", arguments.iterations)):
+        if value is not None and value < 1:
+            raise NucplanError(f"{name} {value} is less than 1; give a positive number.")
+    configs = arguments.configs.split(",")
+    trainers = {config: trainer_name(config) for config in configs}
+    if len(trainers) < len(configs):
+        raise NucplanError(f"--configs {arguments.configs} names a config twice; give each once.")
+    roots = resolve_roots(arguments.root)
+    datasets = tuple(find_dataset(roots, name) for name in arguments.datasets)
+    absent = next((dataset for dataset in datasets if not dataset.dataset_json.is_file()), None)
+    if absent is not None:
+        raise NucplanError(f"{absent.dataset_json} is missing; make the dataset with nucplan_convert.")
+    output = arguments.output or roots.results / "benchmarks" / "_".join(dataset.folder_name for dataset in datasets)
+    return Study(
+        datasets,
+        trainers,
+        output,
+        folds=folds,
+        seeds=seeds,
+        budget=arguments.budget,
+        iterations=arguments.iterations,
+        reference=STOCK_MODEL if arguments.reference else None,
+        device=arguments.device,
+        root=arguments.root,
+    )
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise NucplanError(f"{option} {text} is not a list of different numbers; give it like 0,1,2.")
+    return tuple(map(int, parts))
+
+
+def _listing(jobs: Sequence[Job]) -> str:
+    """A line per job: its number, its expected time or that it is done, and its name; and the time of all."""
+    open_jobs = [job for job in jobs if not job.done]
+    times = ["done" if job not in open_jobs else _minutes(job.seconds) for job in jobs]
+    lines = [f"{i:>4}  {time:>9}  {job.name}" for i, (job, time) in enumerate(zip(jobs, times, strict=True))]
+    known = sum(job.seconds for job in open_jobs if job.seconds is not None)
+    unknown = sum(job.seconds is None for job in open_jobs)
+    total = f"{len(jobs)} jobs, {len(jobs) - len(open_jobs)} done"
+    if open_jobs:
+        total += f"; the others take {_minutes(known)}" + (f" and {unknown} of unknown length" if unknown else "")
+    return "\n".join([*lines, total])
+
+
+def _minutes(seconds: float | None) -> str:
+    return "?" if seconds is None else f"{seconds / 60:.0f} min"
+
+
+def _run_one(job: Job, jobs: Sequence[Job], output: Path) -> None:
+    from nucplan.workflow.jobs import prerequisites
+    from nucplan.workflow.local import run_jobs
+
+    for other in prerequisites(jobs)[job.name]:
+        reason = other.unfinished_because()
+        if reason is not None:
+            raise NucplanError(f"{job.name} needs {other.name}, which is not done: {reason}; run that job first.")
+    _settle(run_jobs([job], 1, output / "logs", print), output)
+
+
+def _run_all(jobs: Sequence[Job], at_once: int, output: Path) -> None:
+    from nucplan.workflow.local import run_jobs
+
+    _settle(run_jobs(jobs, at_once, output / "logs", print), output)
+
+
+def _settle(outcome: Outcome, output: Path) -> None:
+    """Say what became of the jobs; a failure is an error of the command."""
+    print(f"{len(outcome.finished)} jobs done now, {len(outcome.kept)} done before: {output}")
+    if not outcome.complete:
+        waiting = f"; {len(outcome.waiting)} more wait for them" if outcome.waiting else ""
+        raise NucplanError(
+            f"{len(outcome.failed)} jobs failed ({', '.join(outcome.failed)}){waiting}; the same command goes on."
+        )

@@ -1,0 +1,1 @@
+"""A benchmark as a list of jobs, and three ways to run it."""

@@ -1,0 +1,144 @@
+"""Jobs as data: what to call, which files it reads and writes, what it needs. Files are the state; nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nucplan.errors import NucplanError
+from nucplan.files import read_json
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks of a machine.
+
+    Attributes
+    ----------
+    gpus, cores
+        Numbers of devices.
+    memory_gib
+        Of the computer, not of its GPU.
+    hours
+        After which a cluster may end the job.
+    """
+
+    gpus: int = 0
+    cores: int = 2
+    memory_gib: int = 8
+    hours: float = 1.0
+
+
+@dataclass(frozen=True)
+class PlanCopy:
+    """A plan, and the copy of it that lies beside what was made with it.
+
+    Results hold as long as both say the same, whenever the plan was written: planning the same data again changes the
+    file's time and nothing else.
+    """
+
+    plan: Path
+    copy: Path
+
+    def same(self) -> bool:
+        """Whether both are there and differ in nothing that a result depends on."""
+        return self.plan.is_file() and self.copy.is_file() and plan_hash(self.plan) == plan_hash(self.copy)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command of a benchmark.
+
+    Attributes
+    ----------
+    name
+        Unique, like a path: ``train/Dataset002_Tissue/boundary/fold_3``.
+    command
+        Program and arguments.
+    inputs, outputs
+        Files. A job waits for those jobs that write its inputs, and is done when its outputs are there and none is
+        older than an input.
+    plan
+        A further input that counts by its content; see `PlanCopy`.
+    resources
+        What it asks of a machine.
+    seconds
+        Expected time, or None where nothing is known yet.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    plan: PlanCopy | None = None
+    resources: Resources = field(default_factory=Resources)
+    seconds: float | None = None
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """All files that have to be there before it starts."""
+        return self.inputs if self.plan is None else (*self.inputs, self.plan.plan)
+
+    def unfinished_because(self) -> str | None:
+        """Why it has to run, in words that end a sentence; None if it is done."""
+        missing = [path for path in self.outputs if not path.exists()]
+        if missing:
+            return f"{missing[0]} is not there"
+        if self.plan is not None and not self.plan.same():
+            return f"{self.plan.copy} is not the plan of {self.plan.plan}"
+        oldest = min(self.outputs, key=_time)
+        newer = [path for path in self.inputs if not path.exists() or _time(path) > _time(oldest)]
+        return f"{oldest} is older than {newer[0]}" if newer else None
+
+    @property
+    def done(self) -> bool:
+        return self.unfinished_because() is None
+
+
+def plan_hash(path: Path) -> str:
+    """SHA-256 of what results depend on in a plan: its name and its seed aside, which tell runs of one plan apart."""
+    content = read_json(path)
+    relevant = {key: content.get(key) for key in ("configurations", "nucplan")}
+    relevant["nucplan"] = {key: value for key, value in (relevant["nucplan"] or {}).items() if key != "seed"}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def prerequisites(jobs: Sequence[Job]) -> dict[str, tuple[Job, ...]]:
+    """For each job, by name, the jobs of the list that write what it reads.
+
+    Raises
+    ------
+    NucplanError
+        If two jobs have one name or one output, or jobs wait for each other.
+    """
+    writers: dict[Path, Job] = {}
+    names: set[str] = set()
+    for job in jobs:
+        taken = next((path for path in job.outputs if path in writers), None)
+        if job.name in names or taken is not None:
+            raise NucplanError(f"The benchmark has job '{job.name}' twice; name each dataset, config and seed once.")
+        names.add(job.name)
+        writers |= dict.fromkeys(job.outputs, job)
+    found = {job.name: _unique([writers[path] for path in job.reads if path in writers]) for job in jobs}
+    _refuse_circles(found)
+    return found
+
+
+def _unique(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    return tuple({job.name: job for job in jobs}.values())
+
+
+def _refuse_circles(waits_for: Mapping[str, Sequence[Job]]) -> None:
+    settled: set[str] = set()
+    while len(settled) < len(waits_for):
+        free = {name for name, jobs in waits_for.items() if all(job.name in settled for job in jobs)} - settled
+        if not free:
+            raise NucplanError(f"These jobs wait for each other: {', '.join(sorted(set(waits_for) - settled))}.")
+        settled |= free
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns

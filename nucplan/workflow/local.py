@@ -1,0 +1,148 @@
+"""Run jobs on this machine, so many at a time; what is done is skipped, what fails holds up only what needs it."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nucplan.workflow.jobs import Job, prerequisites
+
+POLL_SECONDS = 0.05
+# Time for a training to leave on its own after Ctrl-C; it keeps its last checkpoint either way.
+GRACE_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the jobs, by name.
+
+    Attributes
+    ----------
+    kept
+        Were done before.
+    finished
+        Ran and are done now.
+    failed
+        Name -> why, in words that end a sentence.
+    waiting
+        Did not start, because a job that they need failed.
+    """
+
+    kept: tuple[str, ...]
+    finished: tuple[str, ...]
+    failed: dict[str, str]
+    waiting: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed and not self.waiting
+
+
+def run_jobs(
+    jobs: Sequence[Job], at_once: int, logs: Path, report: Callable[[str], None] = lambda _line: None
+) -> Outcome:
+    """Run all jobs that are not done.
+
+    Parameters
+    ----------
+    jobs
+        Each after those that it waits for.
+    at_once
+        How many run side by side.
+    logs
+        Folder for a text file per job with all that its command wrote; a later run of the job is added to it.
+    report
+        Called with one line when a job starts and when it ends.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        As it came; the commands that run are told to stop first, and are waited for.
+    """
+    needs = prerequisites(jobs)
+    pending = {job.name: job for job in jobs}
+    kept: list[str] = []
+    finished: list[str] = []
+    failed: dict[str, str] = {}
+    running: dict[str, _Running] = {}
+    try:
+        while True:
+            for name in [name for name, process in running.items() if process.ended]:
+                problem = running.pop(name).problem()
+                report(f"{name}: {'done' if problem is None else f'FAILED: {problem}'}")
+                if problem is None:
+                    finished.append(name)
+                else:
+                    failed[name] = problem
+            for job in list(pending.values()):
+                if any(other.name not in {*kept, *finished} for other in needs[job.name]):
+                    continue
+                if job.done:
+                    kept.append(job.name)
+                elif len(running) < at_once:
+                    report(f"{job.name}: {shlex.join(job.command)}")
+                    running[job.name] = _Running(job, logs)
+                else:
+                    continue
+                del pending[job.name]
+            if not running:
+                return Outcome(tuple(kept), tuple(finished), failed, tuple(pending))
+            time.sleep(POLL_SECONDS)
+    finally:
+        _stop(running.values())
+
+
+class _Running:
+    """A job whose command runs."""
+
+    def __init__(self, job: Job, logs: Path) -> None:
+        self.job = job
+        self.log = logs / f"{job.name.replace('/', '.')}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as log:
+            log.write(f"$ {shlex.join(job.command)}\n".encode())
+            log.flush()
+            self.process = subprocess.Popen(
+                resolve(job.command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def problem(self) -> str | None:
+        """Why an ended job is not done, or None."""
+        if self.process.returncode != 0:
+            return f"it left with {_cause(self.process.returncode)}, see {self.log}"
+        reason = self.job.unfinished_because()
+        return None if reason is None else f"it ended well, but {reason}, see {self.log}"
+
+
+def resolve(command: Sequence[str]) -> list[str]:
+    """The command with its program from this installation, which need not be on the PATH."""
+    program, *arguments = command
+    beside = Path(sys.executable).with_name(program)
+    return [sys.executable if program == "python" else str(beside) if beside.is_file() else program, *arguments]
+
+
+def _cause(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def _stop(running: Iterable[_Running]) -> None:
+    """Tell commands to stop as Ctrl-C does, and wait for them; those that do not leave are killed."""
+    alive = [process.process for process in running if not process.ended]
+    for process in alive:
+        process.send_signal(signal.SIGINT)
+    for process in alive:
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

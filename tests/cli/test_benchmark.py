@@ -1,0 +1,113 @@
+"""The command: what it lists, what it runs and keeps, what it refuses before any work."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nucplan.cli.benchmark import main
+
+LENGTH = ("--iterations", "2", "--device", "cpu")
+DATASET = "Dataset001_Tiny"
+
+
+def benchmark(root: Path, *options: str) -> int:
+    return main(["1", "--root", str(root), *LENGTH, *options])
+
+
+def times(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def trained(trained_root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_root, tmp_path / "trained"))
+
+
+def test_a_dry_run_lists_the_grid_with_what_is_done_and_touches_nothing(trained_root, capsys):
+    before = times(trained_root)
+    assert benchmark(trained_root, "--dry-run", "--seeds", "0,1", "--reference", "nnunet") == 0
+    *lines, total = capsys.readouterr().out.splitlines()
+    names = [line.split()[-1] for line in lines]
+    assert len(set(names)) == 1 + 3 * 5 * 2 + 5 + 2
+    assert names[:4] == [f"plan/{DATASET}"] + [
+        f"train/{DATASET}/{c}/fold_0" for c in ("baseline", "boundary", "boundary_attention")
+    ]
+    assert f"train/{DATASET}/boundary/seed_1/fold_4" in names
+    assert [line.split()[-1] for line in lines if " done " in line] == [
+        f"plan/{DATASET}",
+        f"train/{DATASET}/boundary_attention/fold_0",
+        f"train/{DATASET}/boundary_attention/fold_1",
+    ]
+    assert "38 jobs, 3 done; the others take" in total
+    assert times(trained_root) == before
+
+
+def test_it_trains_what_is_missing_ends_in_a_table_and_then_keeps_everything(trained, capsys):
+    options = ("--configs", "baseline,boundary_attention", "--folds", "0")
+    assert benchmark(trained, *options) == 0
+    assert "2 jobs done now, 2 done before" in capsys.readouterr().out
+    table = trained / "nnUNet_results" / "benchmarks" / DATASET / DATASET / "ablation.md"
+    assert "boundary_attention" in table.read_text()
+    before = times(trained)
+    assert benchmark(trained, *options) == 0
+    assert "0 jobs done now, 4 done before" in capsys.readouterr().out
+    assert times(trained) == before
+
+
+def test_a_job_of_the_list_runs_alone_and_says_what_it_needs_first(trained, capsys):
+    options = ("--configs", "boundary_attention", "--folds", "0,1")
+    assert benchmark(trained, *options, "--index", "3") == 0
+    assert "1 jobs done now" in capsys.readouterr().out
+    (
+        trained
+        / "nnUNet_results"
+        / DATASET
+        / "nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d"
+        / "fold_1"
+        / "checkpoint_final.pth"
+    ).unlink()
+    assert benchmark(trained, *options, "--index", "3") == 2
+    assert f"needs train/{DATASET}/boundary_attention/fold_1, which is not done" in capsys.readouterr().err
+
+
+def test_a_fold_that_cannot_be_trained_fails_by_name_and_no_table_is_made(trained, capsys):
+    plans = trained / "nnUNet_results" / DATASET / "nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d" / "plans.json"
+    plans.write_text(plans.read_text().replace('"batch_size": 2', '"batch_size": 3'))
+    assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 2
+    error = capsys.readouterr().err
+    assert f"1 jobs failed (train/{DATASET}/boundary_attention/fold_0); 1 more wait for them" in error
+    assert not list(trained.rglob("ablation.md"))
+    (log,) = trained.rglob(f"train.{DATASET}.boundary_attention.fold_0.log")
+    assert "holds folds of another plan" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--configs", "baseline,best"), "There is no config 'best'"),
+        (("--configs", "baseline,baseline"), "twice"),
+        (("--folds", "0,5"), "--folds 0,5 names a fold that does not exist"),
+        (("--folds", "0,,1"), "--folds 0,,1 is not a list of different numbers"),
+        (("--seeds", "0,0"), "--seeds 0,0 is not a list of different numbers"),
+        (("--jobs", "0"), "--jobs 0 is less than 1"),
+        (("--index", "99"), "--index 99 is not one of the jobs"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(trained_root, assert_refused, options, part):
+    before = times(trained_root)
+    assert_refused(benchmark(trained_root, *options), part)
+    assert times(trained_root) == before
+
+
+def test_an_unknown_dataset_is_refused(tiny_root, assert_refused):
+    assert_refused(main(["1", "Missing", "--root", str(tiny_root), *LENGTH]), "Dataset 'Missing' does not exist")
+
+
+def test_the_array_script_calls_this_command_with_an_index(trained_root, capsys):
+    assert benchmark(trained_root, "--print-sbatch", "--folds", "0") == 0
+    script = capsys.readouterr().out
+    assert script.startswith("#!/bin/bash")
+    assert f"nucplan_benchmark 1 --root {trained_root} --iterations 2 --device cpu --folds 0 --index" in script
