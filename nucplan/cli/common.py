@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from nucplan.errors import NucplanError
 from nucplan.progress import progress as progress
 
 EXIT_BAD_INPUT = 2
+# EX_TEMPFAIL: what schedulers are told to take as "start it again".
+EXIT_AGAIN = 75
 EXIT_INTERRUPTED = 130
+# How clusters announce that a job's time is over: SLURM sends the second one where it is asked to (--signal).
+TIME_IS_OVER = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+
+class TimeIsOver(BaseException):
+    """A scheduler ends the command; no error, so nothing but `run` catches it."""
 
 
 def parser(prog: str, description: str, examples: str, root: bool = True) -> argparse.ArgumentParser:
@@ -40,24 +52,47 @@ def add_device(made: argparse.ArgumentParser) -> None:
 def run(
     command: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
-    """Parse ``argv``, run ``command`` and return its exit code: 0, 2 (bad input) or 130 (Ctrl-C)."""
+    """Parse ``argv``, run ``command`` and return its exit code.
+
+    0, 2 for bad input, 75 after SIGTERM or SIGUSR1 (a scheduler takes the machine back), 130 after Ctrl-C.
+    """
     arguments = made.parse_args(argv)
     # OpenMP threads that spin for long while they wait stall each other as soon as two programs share the cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        command(arguments)
+        with _ended_by_scheduler():
+            command(arguments)
     except NucplanError as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except OSError as error:
         print(f"{made.prog}: {_sentence(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TimeIsOver) as stop:
         print(
             f"\n{made.prog}: stopped; what was finished is kept, the same command goes on from there.", file=sys.stderr
         )
-        return EXIT_INTERRUPTED
+        return EXIT_AGAIN if isinstance(stop, TimeIsOver) else EXIT_INTERRUPTED
     return 0
+
+
+@contextmanager
+def _ended_by_scheduler() -> Iterator[None]:
+    """Within the block, the signals of a scheduler raise `TimeIsOver`."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise TimeIsOver
+
+    # Python lets the main thread alone set what a signal does.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in TIME_IS_OVER}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _sentence(error: OSError) -> str:

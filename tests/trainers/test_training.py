@@ -68,15 +68,19 @@ def test_the_number_of_workers_changes_no_weight(root):
     assert equal(*found)
 
 
-def test_a_killed_and_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(root):
+@pytest.mark.parametrize(
+    ("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
+)
+def test_a_killed_and_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(root, how, code):
     whole = weights(run(root, "--iterations", "102") / FINAL)
     (root / FOLD / FINAL).unlink()
     command = "import sys; from nucplan.cli.train import main; sys.exit(main())"
     options = ["1", "0", "--iterations", "102", "--device", "cpu", "--root", str(root)]
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", command, *options], start_new_session=True)
     _wait_for(root / FOLD / LATEST, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # A scheduler signals all processes of a job.
+    os.killpg(process.pid, how)
+    assert process.wait() == code
     assert not (root / FOLD / FINAL).exists()
     done = load_checkpoint(root / FOLD / LATEST)["current_epoch"]
     assert 1 <= done < 3
