@@ -124,6 +124,18 @@ def dataset_folder_name(dataset_id: int, name: str) -> str:
     return f"Dataset{dataset_id:03d}_{name}"
 
 
+def require_plan(dataset: Dataset) -> None:
+    """Do nothing, or refuse.
+
+    Raises
+    ------
+    NucplanError
+        If the dataset was not planned.
+    """
+    if not (dataset.plans().is_file() and dataset.splits.is_file()):
+        raise NucplanError(f"{dataset.folder_name} has no plan; run nucplan_plan_and_preprocess {dataset.id} first.")
+
+
 def known_datasets(roots: Roots) -> list[Dataset]:
     """All datasets that have a raw, preprocessed or results folder, by id."""
     folders = [f for root in (roots.raw, roots.preprocessed, roots.results) if root.is_dir() for f in root.iterdir()]

@@ -27,7 +27,7 @@ class FoldLock:
         self._lock = FileLock(folder / ".lock")
 
     def acquire(self, wait: bool = False) -> None:
-        """Take the lock; with ``wait`` as soon as another process gives it back.
+        """Take the lock; with ``wait`` as soon as another process gives it back, which is said on the console.
 
         Raises
         ------
@@ -36,9 +36,13 @@ class FoldLock:
         """
         self.owner_file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=-1 if wait else 0)
+            self._lock.acquire(timeout=0)
         except Timeout:
-            raise NucplanError(f"{self.owner_file.parent} is being trained by {self._owner()}; wait for it.") from None
+            held = f"{self.owner_file.parent} is in the hands of {self._owner()}"
+            if not wait:
+                raise NucplanError(f"{held}; wait for it.") from None
+            print(f"{held}; waiting for it.", flush=True)
+            self._lock.acquire()
         self.heartbeat()
 
     def heartbeat(self) -> None:

@@ -17,6 +17,13 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=device.type == "cuda")
 
 
+def precision_name(device: torch.device) -> str:
+    """What `mixed_precision` mixes float32 with there, ``float32`` where with nothing."""
+    if device.type == "cuda":
+        return "float16"
+    return "bfloat16" if device.type == "cpu" and has_bfloat16_matrices() else "float32"
+
+
 def has_bfloat16_matrices() -> bool:
     """Whether this processor and this torch multiply matrices of bfloat16."""
     # An older torch does not tell.

@@ -130,7 +130,7 @@ def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool)
 
     from nucplan.losses import BoundaryLoss
     from nucplan.objective import BoundaryObjective, Objective, PatchTargets
-    from planners.counting import mixed_precision
+    from planners.counting import autocast_as_on_gpu
 
     images, patches = torch.empty(shape), (shape[0], *shape[2:])
     loss = BoundaryLoss(dict.fromkeys(network.boundary_strides, 1.0), pos_weight=1.0)
@@ -143,7 +143,7 @@ def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool)
             boundary=torch.empty(patches, dtype=torch.bool),
             emphasis=torch.empty(patches),
         )
-        with mixed_precision(on_gpu):
+        with autocast_as_on_gpu(on_gpu):
             maps = network.maps(images)
             total, _ = objective(maps, targets)
         del maps, targets

@@ -97,7 +97,7 @@ def _float32(value: Any) -> Any:
 
 
 @contextmanager
-def mixed_precision(on: bool) -> Iterator[None]:
+def autocast_as_on_gpu(on: bool) -> Iterator[None]:
     """With ``on``, tensors on the CPU get the types that ``torch.autocast("cuda")`` gives them on a GPU.
 
     Without a GPU, torch runs no backward pass of CUDA tensors, not even of tensors without data.

@@ -164,7 +164,7 @@ FORMS: dict[str, Form] = {
     "tile_overlap": forms.whole(1),
     "boundary_kernel": forms.whole(3, 9, odd=True),
     "weight_kernel": forms.whole(1, 15, odd=True),
-    # Rules stay within [2, 4]; a user may try what lies around it.
+    # The rule stays within [0, 2]; the specification's 2 to 4 and more may be tried.
     "boundary_beta": forms.number(0, 10),
     "boundary_scales": _stride_weights,
     "boundary_pos_weight": forms.number(0, 100, above=True),

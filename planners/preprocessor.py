@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
@@ -103,12 +104,15 @@ def preprocess(
     folder = raw.dataset.preprocessed / configuration.data_identifier
     marker = raw.dataset.made_from(configuration.data_identifier)
     made_from = {"raw": raw_signature(raw), "plan": _plan_hash(manager, configuration)}
-    if folder.is_dir() and marker.is_file() and read_json(marker) == made_from:
-        return False
-    marker.unlink(missing_ok=True)
-    _write_cases(raw, folder, manager, configuration, progress)
-    _write_references(raw)
-    write_json(marker, made_from)
+    raw.dataset.preprocessed.mkdir(parents=True, exist_ok=True)
+    # Folds that start side by side would remove each other's files.
+    with FileLock(raw.dataset.preprocessed / ".preprocessing.lock"):
+        if folder.is_dir() and marker.is_file() and read_json(marker) == made_from:
+            return False
+        marker.unlink(missing_ok=True)
+        _write_cases(raw, folder, manager, configuration, progress)
+        _write_references(raw)
+        write_json(marker, made_from)
     return True
 
 

@@ -20,7 +20,7 @@ from nucplan.datasets.raw import Part, RawDataset
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, read_json, write_json
 from nucplan.images import write_image
-from nucplan.layout import CONFIGURATION, Dataset, dataset_folder_name, known_datasets
+from nucplan.layout import CONFIGURATION, Dataset, dataset_folder_name, known_datasets, require_plan
 from nucplan.progress import Progress, silent
 from planners.fingerprint import raw_signature
 
@@ -81,8 +81,7 @@ def prepare_reference(dataset: Dataset, progress: Progress = silent) -> Dataset:
     NucplanError
         If ``dataset`` was not planned, or the id of the reference dataset is not free.
     """
-    if not (dataset.plans().is_file() and dataset.splits.is_file()):
-        raise NucplanError(f"{dataset.folder_name} has no plan; run nucplan_plan_and_preprocess {dataset.id} first.")
+    require_plan(dataset)
     raw, reference = RawDataset(dataset), reference_dataset(dataset)
     configuration = read_json(dataset.plans())["configurations"][CONFIGURATION]
     patch_size, batch_size = configuration["patch_size"], configuration["batch_size"]

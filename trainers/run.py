@@ -13,10 +13,11 @@ import torch
 from nucplan.datasets.raw import RawDataset
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
-from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset
+from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset, require_plan
 from nucplan.locks import fold_lock
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.weights import load_encoder_weights
+from nucplan.precision import precision_name
 from nucplan.progress import progress
 from planners.preprocessor import preprocess
 from planners.variants import derive_plans
@@ -44,8 +45,7 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
         If the dataset was not planned, or the encoder or its weights do not exist or do not fit each other; then
         nothing was written.
     """
-    if not dataset.plans().is_file():
-        raise NucplanError(f"{dataset.folder_name} has no plan; run nucplan_plan_and_preprocess {dataset.id} first.")
+    require_plan(dataset)
     base = read_json(dataset.plans())
     highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
     plans = derive_plans(base, request.seed, request.encoder, request.weights, highest)
@@ -109,7 +109,7 @@ def train_fold(
         _refuse_other_length(folder, iterations)
         checkpoint = _checkpoint_of(folder)
         if checkpoint is None:
-            write_json(folder / "run.json", {"iterations": iterations})
+            write_json(folder / "run.json", {"iterations": iterations, "precision": precision_name(device)})
         else:
             trainer.load_checkpoint(str(checkpoint))
         if checkpoint is None or checkpoint.name != FINAL:

@@ -14,15 +14,17 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
-from nucplan.files import read_json
-from nucplan.layout import FOLDS, Dataset
+from nucplan.files import read_json, write_json
+from nucplan.layout import FOLDS, Dataset, require_plan
+from nucplan.locks import fold_lock
 from nucplan.plans import decision
-from nucplan.schedule import BUDGETS
+from nucplan.schedule import BUDGETS, epochs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +65,7 @@ def _command(arguments: argparse.Namespace) -> None:
     # One worker that augments: more of them take the processor from a network that trains on it.
     os.environ.setdefault("nnUNet_n_proc_DA", "1")
     os.environ.setdefault("nnUNet_compile", "f")
+    require_plan(dataset)
     iterations = arguments.iterations
     if iterations is None:
         iterations = decision(read_json(dataset.plans()), "iterations")[arguments.budget]
@@ -76,17 +79,21 @@ def _run(dataset: Dataset, folds: Sequence[int], iterations: int, device_name: s
     from trainers.reference import ReferenceEnsemble, finished_folds, nnUNetTrainerReference, train_reference_fold
 
     device, raw = choose_device(device_name), RawDataset(dataset)
-    reference = prepare_reference(dataset, common.progress)
     output = dataset.model(nnUNetTrainerReference.__name__, "coreBorder")
+    # Folds may be started side by side; the first one makes the data, the others wait for them.
+    with fold_lock(output, wait=True):
+        reference = prepare_reference(dataset, common.progress)
     for fold in folds:
         train_reference_fold(reference, fold, iterations, device, wait)
+        write_json(output / f"fold_{fold}" / "run.json", {"iterations": prod(epochs(iterations))})
         ensemble = ReferenceEnsemble.of(reference, [fold], device)
         cases = read_json(dataset.splits)[fold]["val"]
         _report(f"fold {fold}", _predict_and_score(ensemble, raw, "Tr", cases, output / f"fold_{fold}" / "validation"))
     if raw.cases("Ts"):
-        finished = finished_folds(reference, FOLDS, iterations)
-        ensemble = ReferenceEnsemble.of(reference, finished, device)
-        scores = _predict_and_score(ensemble, raw, "Ts", raw.cases("Ts"), output / "test")
+        with fold_lock(output, wait=True):
+            finished = finished_folds(reference, FOLDS, iterations)
+            ensemble = ReferenceEnsemble.of(reference, finished, device)
+            scores = _predict_and_score(ensemble, raw, "Ts", raw.cases("Ts"), output / "test")
         _report(f"test, folds {', '.join(map(str, finished))}", scores)
     print(f"\nLabel maps and metrics.json: {output}")
 

@@ -45,20 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
-    chosen = None if arguments.folds is None else _folds(arguments.folds)
+    chosen = None if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
     roots = resolve_roots(arguments.root)
     datasets = list(dict.fromkeys(find_dataset(roots, name) for name in arguments.datasets))
     models = {one: one.model(trainer_name(arguments.config), arguments.plans) for one in datasets}
     folds = {one: chosen or _finished(one, model) for one, model in models.items()}
     activate(roots)
     _search(models, folds, arguments.device)
-
-
-def _folds(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not set(parts) <= set(map(str, FOLDS)):
-        raise NucplanError(f"--folds {text} is no list of folds; give numbers from 0 to 4, for example 0,1.")
-    return sorted({int(part) for part in parts})
 
 
 def _finished(dataset: Dataset, model: Path) -> Sequence[int]:

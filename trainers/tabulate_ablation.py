@@ -9,6 +9,7 @@ images again and scores what its decoder makes of them.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path
-from nucplan.layout import PLANS_NAME, Dataset
+from nucplan.layout import FOLDS, PLANS_NAME, Dataset
 
 if TYPE_CHECKING:
     from nucplan.decoder_plan import DecoderPlan
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = common.parser("python -m trainers.tabulate_ablation", DESCRIPTION, EXAMPLES)
     made.add_argument("datasets", metavar="DATASET", nargs="+", help="id or name of a dataset with trained folds")
     made.add_argument("--configs", metavar="A,B", help="compared to the first of them (default: all with a fold)")
+    made.add_argument("--folds", metavar="0,1", help="default: all that every config has finished")
     made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
     made.add_argument("--reference", action="store_true", help="add stock nnU-Net (trainers.run_reference)")
     made.add_argument(
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("--output", metavar="FILE", type=Path, help="write the tables there instead of printing them")
     made.add_argument("--crops", metavar="FOLDER", type=Path, help="draw dense fields side by side, as PNG")
     common.add_device(made)
+    made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
     return common.run(_command, made, argv)
 
 
@@ -68,8 +71,9 @@ def _command(arguments: argparse.Namespace) -> None:
         for report in reports:
             print(report, end="\n\n")
         return
+    made_by = f"Made by `{shlex.join(['python', '-m', 'trainers.tabulate_ablation', *arguments.words])}`."
     with atomic_path(arguments.output) as temporary:
-        temporary.write_text("\n\n".join(reports) + "\n", encoding="utf-8")
+        temporary.write_text("\n\n".join([*reports, made_by]) + "\n", encoding="utf-8")
 
 
 def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
@@ -80,7 +84,8 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
 
     configs = arguments.configs.split(",") if arguments.configs else None
     models = compared_models(dataset, configs, arguments.plans, arguments.reference)
-    folds, scores = shared_folds(dataset, models), OutOfFoldScores(dataset)
+    wanted = FOLDS if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
+    folds, scores = shared_folds(dataset, models, wanted), OutOfFoldScores(dataset)
     anew = decoders_anew(dataset, models) if arguments.decode_anew else {}
     same = decoders_of_baseline(dataset, models, arguments.decode_anew) if arguments.same_decoder else {}
     counts = _counts(scores, models, folds, _rows(anew, same), arguments.device)

@@ -23,7 +23,7 @@ EXAMPLES = """\
   nucplan_benchmark Tissue TNBC --budget quick         plan, train and compare on this machine
   nucplan_benchmark Tissue --reference nnunet          stock nnU-Net in the same table
   nucplan_benchmark Tissue --dry-run                   the jobs, what is done and how long the others take
-  nucplan_benchmark Tissue --print-sbatch > array.sh   the same jobs as SLURM arrays"""
+  nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays"""
 COMPARED = ("baseline", "boundary", "boundary_attention")
 
 
@@ -60,6 +60,7 @@ def _command(arguments: argparse.Namespace) -> None:
 
     study = _study(arguments)
     jobs = study.jobs()
+    _refuse_unfit(jobs)
     if arguments.dry_run:
         print(_listing(jobs))
     elif arguments.print_sbatch:
@@ -76,9 +77,9 @@ def _study(arguments: argparse.Namespace) -> Study:
     from nucplan.workflow.study import Study
     from trainers.out_of_fold.runs import STOCK_MODEL
 
-    folds, seeds = _numbers("--folds", arguments.folds), _numbers("--seeds", arguments.seeds)
-    if not set(folds) <= set(FOLDS):
-        raise NucplanError(f"--folds {arguments.folds} names a fold that does not exist; give some of 0 to 4.")
+    if arguments.print_sbatch and arguments.device == "auto":
+        raise NucplanError("--print-sbatch asks for GPUs or not as --device says; add --device cuda or --device cpu.")
+    folds, seeds = common.numbers("--folds", arguments.folds, FOLDS[-1]), common.numbers("--seeds", arguments.seeds)
     for name, value in (("--jobs", arguments.jobs), ("--iterations", arguments.iterations)):
         if value is not None and value < 1:
             raise NucplanError(f"{name} {value} is less than 1; give a positive number.")
@@ -106,11 +107,14 @@ def _study(arguments: argparse.Namespace) -> Study:
     )
 
 
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise NucplanError(f"{option} {text} is not a list of different numbers; give it like 0,1,2.")
-    return tuple(map(int, parts))
+def _refuse_unfit(jobs: Sequence[Job]) -> None:
+    """Before any work: jobs that are twice in the list, and folders that hold something else."""
+    from nucplan.workflow.jobs import prerequisites
+
+    prerequisites(jobs)
+    reason = next(filter(None, (job.refused_because() for job in jobs)), None)
+    if reason is not None:
+        raise NucplanError(reason)
 
 
 def _listing(jobs: Sequence[Job]) -> str:
@@ -122,7 +126,9 @@ def _listing(jobs: Sequence[Job]) -> str:
     unknown = sum(job.seconds is None for job in open_jobs)
     total = f"{len(jobs)} jobs, {len(jobs) - len(open_jobs)} done"
     if open_jobs:
-        total += f"; the others take {_minutes(known)}" + (f" and {unknown} of unknown length" if unknown else "")
+        times = [_minutes(known)] if known else []
+        times += [f"an unknown time for {unknown} of them"] if unknown else []
+        total += f"; the others take {' and '.join(times)}"
     return "\n".join([*lines, total])
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 
+from nucplan.cli.time_limit import TimeIsOver, ended_by_scheduler
 from nucplan.errors import NucplanError
 from nucplan.progress import progress as progress
 
@@ -18,12 +15,6 @@ EXIT_BAD_INPUT = 2
 # EX_TEMPFAIL: what schedulers are told to take as "start it again".
 EXIT_AGAIN = 75
 EXIT_INTERRUPTED = 130
-# How clusters announce that a job's time is over: SLURM sends the second one where it is asked to (--signal).
-TIME_IS_OVER = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
-
-
-class TimeIsOver(BaseException):
-    """A scheduler ends the command; no error, so nothing but `run` catches it."""
 
 
 def parser(prog: str, description: str, examples: str, root: bool = True) -> argparse.ArgumentParser:
@@ -33,6 +24,8 @@ def parser(prog: str, description: str, examples: str, root: bool = True) -> arg
         description=description,
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # A shortened option would mean another one as soon as there is a longer one.
+        allow_abbrev=False,
     )
     if root:
         made.add_argument(
@@ -49,6 +42,22 @@ def add_device(made: argparse.ArgumentParser) -> None:
     )
 
 
+def numbers(option: str, text: str, highest: int | None = None) -> tuple[int, ...]:
+    """The numbers of an option like ``0,1,2``, in ascending order.
+
+    Raises
+    ------
+    NucplanError
+        If it is no list of different numbers from 0 to ``highest``.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    found = sorted({int(part) for part in parts if part.isdecimal()})
+    if len(found) < len(parts) or (highest is not None and found[-1] > highest):
+        up_to = "" if highest is None else f" from 0 to {highest}"
+        raise NucplanError(f"{option} {text} is not a list of different numbers{up_to}; give it like 0,1.")
+    return tuple(found)
+
+
 def run(
     command: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
@@ -60,7 +69,7 @@ def run(
     # OpenMP threads that spin for long while they wait stall each other as soon as two programs share the cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        with _ended_by_scheduler():
+        with ended_by_scheduler():
             command(arguments)
     except NucplanError as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
@@ -74,25 +83,6 @@ def run(
         )
         return EXIT_AGAIN if isinstance(stop, TimeIsOver) else EXIT_INTERRUPTED
     return 0
-
-
-@contextmanager
-def _ended_by_scheduler() -> Iterator[None]:
-    """Within the block, the signals of a scheduler raise `TimeIsOver`."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise TimeIsOver
-
-    # Python lets the main thread alone set what a signal does.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in TIME_IS_OVER}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _sentence(error: OSError) -> str:

@@ -50,13 +50,14 @@ def sbatch_script(jobs: Sequence[Job], command: Sequence[str]) -> str:
     for number, indices in enumerate(found):
         needs = _most([jobs[i].resources for i in indices])
         # afterany: a wave starts what it can, even where one job of the wave before failed.
-        after = f" --dependency=afterany:$wave{number - 1}" if number else ""
+        # What stands behind a semicolon is the name of the cluster.
+        after = f" --dependency=afterany:${{wave{number - 1}%%;*}}" if number else ""
         gpus = f" --gpus={needs.gpus}" if needs.gpus else ""
         array = ",".join(map(str, indices))
         lines.append(
             f"wave{number}=$(sbatch --parsable --job-name=nucplan --array={array}{after} --cpus-per-task={needs.cores}"
             f" --mem={needs.memory_gib}G --time={_clock(needs.hours)}{gpus} --wrap "
-            f"{shlex.quote(f'{shlex.join(command)} --index $SLURM_ARRAY_TASK_ID')})"
+            f"{shlex.quote(f'exec {shlex.join(command)} --index $SLURM_ARRAY_TASK_ID')})"
         )
     return "\n".join(lines)
 

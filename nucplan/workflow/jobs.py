@@ -49,6 +49,31 @@ class PlanCopy:
 
 
 @dataclass(frozen=True)
+class Length:
+    """How long a training that may lie in a folder was, and how long it is asked to be.
+
+    Attributes
+    ----------
+    record
+        JSON file of the training with its number of ``iterations``.
+    iterations
+        What is asked; None where there is no plan yet that tells.
+    holds
+        Without one of these files the folder holds no training, whatever the record says.
+    """
+
+    record: Path
+    iterations: int | None
+    holds: tuple[Path, ...]
+
+    def differs(self) -> bool:
+        """Whether another length was trained."""
+        if self.iterations is None or not self.record.is_file() or not any(path.is_file() for path in self.holds):
+            return False
+        return read_json(self.record).get("iterations") != self.iterations
+
+
+@dataclass(frozen=True)
 class Job:
     """One command of a benchmark.
 
@@ -61,8 +86,14 @@ class Job:
     inputs, outputs
         Files. A job waits for those jobs that write its inputs, and is done when its outputs are there and none is
         older than an input.
+    after
+        Files that have to be there before it starts, whenever they were written.
     plan
         A further input that counts by its content; see `PlanCopy`.
+    length
+        Of the training that the outputs belong to; see `Length`.
+    written
+        Text that the first output holds where this very command made it, or None where that does not matter.
     resources
         What it asks of a machine.
     seconds
@@ -71,16 +102,19 @@ class Job:
 
     name: str
     command: tuple[str, ...]
-    inputs: tuple[Path, ...]
-    outputs: tuple[Path, ...]
+    inputs: tuple[Path, ...] = ()
+    outputs: tuple[Path, ...] = ()
+    after: tuple[Path, ...] = ()
     plan: PlanCopy | None = None
+    length: Length | None = None
+    written: str | None = None
     resources: Resources = field(default_factory=Resources)
     seconds: float | None = None
 
     @property
     def reads(self) -> tuple[Path, ...]:
         """All files that have to be there before it starts."""
-        return self.inputs if self.plan is None else (*self.inputs, self.plan.plan)
+        return (*self.inputs, *self.after, *([] if self.plan is None else [self.plan.plan]))
 
     def unfinished_because(self) -> str | None:
         """Why it has to run, in words that end a sentence; None if it is done."""
@@ -89,9 +123,23 @@ class Job:
             return f"{missing[0]} is not there"
         if self.plan is not None and not self.plan.same():
             return f"{self.plan.copy} is not the plan of {self.plan.plan}"
+        absent = [path for path in self.inputs if not path.exists()]
+        if absent:
+            return f"{absent[0]}, from which it is made, is not there"
+        if self.written is not None and self.written not in self.outputs[0].read_text(encoding="utf-8"):
+            return f"{self.outputs[0]} was made by another command"
         oldest = min(self.outputs, key=_time)
-        newer = [path for path in self.inputs if not path.exists() or _time(path) > _time(oldest)]
+        newer = [path for path in self.inputs if _time(path) > _time(oldest)]
         return f"{oldest} is older than {newer[0]}" if newer else None
+
+    def refused_because(self) -> str | None:
+        """Why it can neither be kept nor run, as a sentence; None where nothing stands against it."""
+        if self.length is None or not self.length.differs():
+            return None
+        return (
+            f"{self.length.record.parent} holds a training of another length than {self.length.iterations} iterations; "
+            "give the length that it has, or move that folder away to train anew."
+        )
 
     @property
     def done(self) -> bool:

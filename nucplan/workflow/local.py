@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -11,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nucplan.errors import NucplanError
 from nucplan.workflow.jobs import Job, prerequisites
 
 POLL_SECONDS = 0.05
-# Time for a training to leave on its own after Ctrl-C; it keeps its last checkpoint either way.
+# Time for a command to leave by itself; a training keeps its last checkpoint either way.
 GRACE_SECONDS = 20
 
 
@@ -71,6 +73,7 @@ def run_jobs(
     finished: list[str] = []
     failed: dict[str, str] = {}
     running: dict[str, _Running] = {}
+    states: dict[str, tuple[bool, str | None]] = {}
     try:
         while True:
             for name in [name for name, process in running.items() if process.ended]:
@@ -83,8 +86,15 @@ def run_jobs(
             for job in list(pending.values()):
                 if any(other.name not in {*kept, *finished} for other in needs[job.name]):
                     continue
-                if job.done:
+                # Looked at once: what is not done stays so until it has run.
+                if job.name not in states:
+                    states[job.name] = _state(job)
+                done, problem = states[job.name]
+                if done:
                     kept.append(job.name)
+                elif problem is not None:
+                    failed[job.name] = problem
+                    report(f"{job.name}: FAILED: {problem}")
                 elif len(running) < at_once:
                     report(f"{job.name}: {shlex.join(job.command)}")
                     running[job.name] = _Running(job, logs)
@@ -98,6 +108,14 @@ def run_jobs(
         _stop(running.values())
 
 
+def _state(job: Job) -> tuple[bool, str | None]:
+    """Whether the job is done, and what keeps it from being run; files that cannot be read are a problem of theirs."""
+    try:
+        return job.done, job.refused_because()
+    except (NucplanError, OSError) as error:
+        return False, str(error)
+
+
 class _Running:
     """A job whose command runs."""
 
@@ -108,8 +126,13 @@ class _Running:
         with open(self.log, "ab") as log:
             log.write(f"$ {shlex.join(job.command)}\n".encode())
             log.flush()
+            # A group of its own: Ctrl-C reaches this process alone, which then stops the commands, each once.
             self.process = subprocess.Popen(
-                resolve(job.command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                resolve(job.command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     @property
@@ -120,7 +143,10 @@ class _Running:
         """Why an ended job is not done, or None."""
         if self.process.returncode != 0:
             return f"it left with {_cause(self.process.returncode)}, see {self.log}"
-        reason = self.job.unfinished_because()
+        try:
+            reason = self.job.unfinished_because()
+        except (NucplanError, OSError) as error:
+            reason = str(error)
         return None if reason is None else f"it ended well, but {reason}, see {self.log}"
 
 
@@ -136,13 +162,14 @@ def _cause(code: int) -> str:
 
 
 def _stop(running: Iterable[_Running]) -> None:
-    """Tell commands to stop as Ctrl-C does, and wait for them; those that do not leave are killed."""
+    """Tell commands that their time is over, and wait for them; those that do not leave are killed."""
     alive = [process.process for process in running if not process.ended]
     for process in alive:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
     for process in alive:
         try:
-            process.wait(GRACE_SECONDS)
+            process.wait(max(0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 from nucplan.files import read_json
-from nucplan.layout import FINAL, FOLDS, Dataset, plans_name
+from nucplan.layout import FINAL, FOLDS, LATEST, Dataset, plans_name
 from nucplan.plans import decision
-from nucplan.workflow.jobs import Job, PlanCopy, Resources
+from nucplan.schedule import epochs
+from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
 
 # Images, a plan and a training on a GPU leave room for the rest of the process in this.
 PROCESS_GIB = 4
@@ -64,17 +66,14 @@ class Study:
 
     def _jobs_of(self, dataset: Dataset) -> Iterator[Job]:
         yield self._planning(dataset)
-        trainings = [
-            self._training(dataset, config, fold, seed)
-            for seed in self.seeds
-            for fold in self.folds
-            for config in self.trainers
-        ]
         references = [self._reference(dataset, fold) for fold in self.folds] if self.reference else []
-        yield from trainings
-        yield from references
+        tables = []
         for seed in self.seeds:
-            yield self._table(dataset, seed, trainings, references)
+            trainings = [self._training(dataset, config, fold, seed) for fold in self.folds for config in self.trainers]
+            yield from trainings
+            tables.append(self._table(dataset, seed, [*trainings, *references]))
+        yield from references
+        yield from tables
 
     def _planning(self, dataset: Dataset) -> Job:
         folders = [dataset.part(kind) for kind in ("images", "labels", "instances")]
@@ -82,9 +81,10 @@ class Study:
         return Job(
             f"plan/{dataset.folder_name}",
             self._command("nucplan_plan_and_preprocess", str(dataset.id)),
-            inputs=(dataset.dataset_json, *files),
+            # The folders too: their time changes when a case is added or removed, whatever the time of the case.
+            inputs=(dataset.dataset_json, *folders, *files),
             outputs=(dataset.plans(), dataset.made_from()),
-            resources=Resources(gpus=self._gpus),
+            resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
 
     def _training(self, dataset: Dataset, config: str, fold: int, seed: int) -> Job:
@@ -94,9 +94,10 @@ class Study:
         return Job(
             "/".join(["train", dataset.folder_name, config, *_of_seed(seed), f"fold_{fold}"]),
             self._command("nucplan_train", str(dataset.id), str(fold), "--config", config, *self._length(), *options),
-            inputs=(dataset.made_from(),),
             outputs=(folder / FINAL, folder / "validation" / "summary.json"),
+            after=(dataset.made_from(),),
             plan=PlanCopy(dataset.plans(), model / "plans.json"),
+            length=Length(folder / "run.json", self._asked(dataset), (folder / FINAL, folder / LATEST)),
             **self._cost(dataset),
         )
 
@@ -107,24 +108,26 @@ class Study:
             self._command(
                 "python", "-m", "trainers.run_reference", str(dataset.id), str(fold), *self._length(), "--wait"
             ),
-            inputs=(dataset.made_from(), dataset.plans()),
             outputs=(folder / "validation" / "metrics.json",),
+            after=(dataset.made_from(), dataset.plans()),
+            length=Length(folder / "run.json", self._asked(dataset), (folder / "validation" / "metrics.json",)),
             **self._cost(dataset),
         )
 
-    def _table(self, dataset: Dataset, seed: int, trainings: Sequence[Job], references: Sequence[Job]) -> Job:
-        of_seed = [job for job in trainings if job.plan.copy.parent.name.split("__")[1] == plans_name(seed)]
+    def _table(self, dataset: Dataset, seed: int, trainings: Sequence[Job]) -> Job:
         output = self.output / dataset.folder_name / ("ablation.md" if seed == 0 else f"ablation_seed_{seed}.md")
         options = ["--configs", ",".join(self.trainers), "--plans", plans_name(seed), "--same-decoder"]
-        options += ["--reference"] if self.reference else []
+        options += ["--folds", ",".join(map(str, self.folds)), *(["--reference"] if self.reference else [])]
+        command = self._command(
+            "python", "-m", "trainers.tabulate_ablation", str(dataset.id), *options, "--output", str(output)
+        )
         return Job(
             "/".join(["table", dataset.folder_name, *_of_seed(seed)]),
-            self._command(
-                "python", "-m", "trainers.tabulate_ablation", str(dataset.id), *options, "--output", str(output)
-            ),
-            inputs=tuple(path for job in (*of_seed, *references) for path in job.outputs),
+            command,
+            inputs=tuple(path for job in trainings for path in job.outputs),
             outputs=(output,),
-            resources=Resources(gpus=self._gpus),
+            written=shlex.join(command),
+            resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
 
     def _command(self, *words: str) -> tuple[str, ...]:
@@ -133,6 +136,12 @@ class Study:
 
     def _length(self) -> tuple[str, str]:
         return ("--budget", self.budget) if self.iterations is None else ("--iterations", str(self.iterations))
+
+    def _asked(self, dataset: Dataset) -> int | None:
+        """Iterations of a training; None before the plan is there."""
+        if self.iterations is None and not dataset.plans().is_file():
+            return None
+        return prod(epochs(self.iterations or decision(read_json(dataset.plans()), "iterations")[self.budget]))
 
     @property
     def _gpus(self) -> int:
@@ -147,7 +156,7 @@ class Study:
         memory = PROCESS_GIB + (0 if self._gpus else ceil(batch["predicted_bytes"] / 2**30))
         seconds = batch.get("predicted_seconds")
         if seconds is not None:
-            seconds *= self.iterations or decision(plans, "iterations")[self.budget]
+            seconds *= self._asked(dataset)
         hours = UNKNOWN_HOURS if seconds is None else max(LEAST_HOURS, ceil(MARGIN * seconds / 3600))
         return {"resources": Resources(gpus=self._gpus, memory_gib=memory, hours=hours), "seconds": seconds}
 

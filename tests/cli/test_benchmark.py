@@ -57,6 +57,21 @@ def test_it_trains_what_is_missing_ends_in_a_table_and_then_keeps_everything(tra
     assert times(trained) == before
 
 
+def test_a_table_of_other_configs_or_folds_is_made_anew(trained, capsys):
+    assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 0
+    assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0,1") == 0
+    assert "1 jobs done now, 3 done before" in capsys.readouterr().out
+    (table,) = trained.rglob("ablation.md")
+    assert "| fold 0 | fold 1 |" in table.read_text()
+
+
+def test_folds_of_another_length_are_refused_before_any_work(trained_root, assert_refused):
+    before = times(trained_root)
+    code = main(["1", "--root", str(trained_root), "--iterations", "4", "--device", "cpu"])
+    assert_refused(code, "fold_0 holds a training of another length than 4 iterations")
+    assert times(trained_root) == before
+
+
 def test_a_job_of_the_list_runs_alone_and_says_what_it_needs_first(trained, capsys):
     options = ("--configs", "boundary_attention", "--folds", "0,1")
     assert benchmark(trained, *options, "--index", "3") == 0
@@ -89,10 +104,12 @@ def test_a_fold_that_cannot_be_trained_fails_by_name_and_no_table_is_made(traine
     [
         (("--configs", "baseline,best"), "There is no config 'best'"),
         (("--configs", "baseline,baseline"), "twice"),
-        (("--folds", "0,5"), "--folds 0,5 names a fold that does not exist"),
+        (("--folds", "0,5"), "different numbers from 0 to 4"),
         (("--folds", "0,,1"), "--folds 0,,1 is not a list of different numbers"),
         (("--seeds", "0,0"), "--seeds 0,0 is not a list of different numbers"),
         (("--jobs", "0"), "--jobs 0 is less than 1"),
+        (("--folds", "0,00"), "--folds 0,00 is not a list of different numbers"),
+        (("--print-sbatch", "--device", "auto"), "add --device cuda or --device cpu"),
         (("--index", "99"), "--index 99 is not one of the jobs"),
     ],
 )

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from nucplan.losses import SegmentationLoss
 from nucplan.networks.nucleus_net import NucleusNet
 from planners.cost import ALLOCATOR_OVERHEAD, KERNEL_BYTES, StepCost, count
-from planners.counting import ByteCounter, mixed_precision
+from planners.counting import ByteCounter, autocast_as_on_gpu
 
 TINY = {"encoder": "vit_tiny_patch16_224", "encoder_depth": 6}
 FROZEN = {"encoder": "vit_small_patch16_224", "encoder_frozen": True}
@@ -72,7 +72,7 @@ def test_a_step_of_the_trainer_takes_what_is_counted_and_less_in_bfloat16(root, 
             labels = torch.randint(classes + 1, (4, 2, 128, 128), dtype=torch.int32)
             trainer.train_step({"image": torch.randn(4, 3, 128, 128), "labels": labels})
     counted = cost.weight_bytes + (cost.bytes_above_weights(4) - KERNEL_BYTES["cpu"]) / ALLOCATOR_OVERHEAD["cpu"]
-    assert counter.peak < counted if bfloat16 else counter.peak == pytest.approx(counted, rel=0.02)
+    assert counter.peak < 0.9 * counted if bfloat16 else counter.peak == pytest.approx(counted, rel=0.02)
 
 
 @pytest.mark.parametrize("architecture", [SMALL, SMALL | {"encoder_frozen": True}], ids=["trained", "frozen"])
@@ -80,7 +80,7 @@ def test_mixed_precision_without_a_gpu_takes_the_bytes_of_autocast_on_one(archit
     # Which attention runs on a GPU depends on the GPU; this one runs everywhere.
     with sdpa_kernel(SDPBackend.MATH):
         there = on_fake_gpu(lambda: forward_bytes(architecture, "cuda"))
-        with mixed_precision(on=True):
+        with autocast_as_on_gpu(on=True):
             here = forward_bytes(architecture, "cpu")
     assert here == there
     assert here != forward_bytes(architecture, "cpu")

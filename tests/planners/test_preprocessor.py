@@ -104,7 +104,7 @@ def test_a_refused_case_leaves_what_was_there(write_raw, random_case) -> None:
     with pytest.raises(NucplanError, match=r"b\.tif"):
         preprocess(raw, plans)
     np.testing.assert_array_equal(load(raw, "a")[0], before)
-    assert not list(raw.dataset.preprocessed.glob(".*"))
+    assert {path.name for path in raw.dataset.preprocessed.glob(".*")} == {".preprocessing.lock"}
 
 
 def test_what_is_up_to_date_is_kept_and_a_changed_plan_redone(write_raw, random_case) -> None:

@@ -65,10 +65,10 @@ def test_one_patient_is_refused_because_none_can_be_held_out(write_raw, capsys) 
     assert_refused(raw, capsys, "one group", "'groups' in dataset.json")
 
 
-def test_one_nucleus_in_all_is_planned_with_the_middle_weight(write_raw) -> None:
+def test_one_nucleus_in_all_is_planned_without_a_weight(write_raw) -> None:
     decisions = planned(write_raw({"a": case_of(one_nucleus()), "b": case_of(empty())}, classes=1))
-    assert decisions["boundary_beta"].value == 3
-    assert "nothing is known" in decisions["boundary_beta"].because
+    assert decisions["boundary_beta"].value == 0
+    assert "no contacts" in decisions["boundary_beta"].because
     assert decisions["oracle_ceiling"].value == 1
 
 

@@ -101,7 +101,7 @@ def test_an_unfinished_fold_is_refused_by_name(trained_root, config, nnunet_vari
 def test_what_is_no_list_of_folds_is_refused_in_a_sentence(trained_root, capsys, folds):
     assert search_decoder.main(["1", f"--folds={folds}", "--root", str(trained_root)]) == 2
     error = capsys.readouterr().err
-    assert error.endswith(f"--folds {folds} is no list of folds; give numbers from 0 to 4, for example 0,1.\n")
+    assert error.endswith(f"--folds {folds} is not a list of different numbers from 0 to 4; give it like 0,1.\n")
     assert error.count("\n") == 1
 
 

@@ -37,8 +37,10 @@ def compared_models(dataset: Dataset, configs: Sequence[str] | None, plans_name:
     return models | ({STOCK: dataset.model(*STOCK_MODEL)} if reference else {})
 
 
-def shared_folds(dataset: Dataset, models: Models) -> tuple[int, ...]:
-    """Folds that all models have finished; of folds with the same validation images (few groups) the first.
+def shared_folds(dataset: Dataset, models: Models, wanted: Sequence[int] = FOLDS) -> tuple[int, ...]:
+    """Those of the ``wanted`` folds that all models have finished.
+
+    Of folds with the same validation images, which there are where groups are few, only the first.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def shared_folds(dataset: Dataset, models: Models) -> tuple[int, ...]:
         If there is none.
     """
     finished = {name: finished_folds(model) for name, model in models.items()}
-    shared = [fold for fold in FOLDS if all(fold in folds for folds in finished.values())]
+    shared = [fold for fold in wanted if all(fold in folds for folds in finished.values())]
     if not shared:
         there = "; ".join(f"{name}: {_listed(folds)}" for name, folds in finished.items())
         raise NucplanError(

@@ -51,7 +51,7 @@ def test_the_script_submits_each_wave_after_the_one_before_with_what_it_needs(tm
     assert "--array=0 " in first
     assert "--dependency" not in first
     assert "--array=1,2 --dependency=afterany:1 --cpus-per-task=4 --mem=32G --time=24:00:00 --gpus=1" in second
-    assert second.endswith("--wrap nucplan_benchmark 'My set' --seeds 0,1 --index $SLURM_ARRAY_TASK_ID")
+    assert second.endswith("--wrap exec nucplan_benchmark 'My set' --seeds 0,1 --index $SLURM_ARRAY_TASK_ID")
 
 
 def test_an_index_that_is_no_job_is_refused():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucplan.errors import NucplanError
-from nucplan.workflow.jobs import Job, PlanCopy, prerequisites
+from nucplan.workflow.jobs import Job, Length, PlanCopy, prerequisites
 
 times = st.one_of(st.none(), st.integers(1, 5))
 
@@ -50,6 +50,30 @@ def test_what_was_made_with_the_same_plan_stays_done_when_the_plan_is_written_ag
     assert str(copy) in job.unfinished_because()
     copy.unlink()
     assert not job.done
+
+
+@pytest.mark.parametrize(
+    ("iterations", "held", "refused"), [(100, True, False), (150, True, True), (150, False, False), (None, True, False)]
+)
+def test_a_training_of_another_length_is_refused_where_there_is_one(tmp_path, iterations, held, refused):
+    (record,) = files(tmp_path, "run.json", [1])
+    record.write_text('{"iterations": 100}')
+    (checkpoint,) = files(tmp_path, "checkpoint", [1 if held else None])
+    reason = Job("a", ("x",), length=Length(record, iterations, (checkpoint,))).refused_because()
+    assert (reason is not None) == refused
+
+
+def test_files_to_wait_for_may_be_younger_than_the_outputs(tmp_path):
+    (output,), (marker,) = files(tmp_path, "out", [1]), files(tmp_path, "marker", [5])
+    assert Job("a", ("x",), (), (output,), after=(marker,)).done
+    assert not Job("a", ("x",), (marker,), (output,)).done
+
+
+def test_an_output_that_another_command_made_is_made_again(tmp_path):
+    output = tmp_path / "table"
+    output.write_text("Made by `x --folds 0`.")
+    assert Job("a", ("x",), (), (output,), written="x --folds 0").done
+    assert not Job("a", ("x",), (), (output,), written="x --folds 0,1").done
 
 
 def job(name: str, inputs: str = "", outputs: str = "") -> Job:

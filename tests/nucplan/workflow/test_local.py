@@ -11,17 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from nucplan.workflow.jobs import Job
+from nucplan.workflow.jobs import Job, PlanCopy
 from nucplan.workflow.local import run_jobs
 
 # Each command appends its name to a diary when it starts, so the diary tells what ran, how often and in which order.
-WRITE = "import sys, pathlib, time; n, d, s, *outs = sys.argv[1:]; open(d, 'a').write(n + '\\n'); time.sleep(float(s)); [pathlib.Path(o).touch() for o in outs]"  # fmt: skip  # noqa: E501
+WRITE = """
+import os, pathlib, sys, time
+name, folder, seconds, *outputs = sys.argv[1:]
+pathlib.Path(folder, "process").write_text(f"{name} {os.getpid()}")
+with open(pathlib.Path(folder, "diary"), "a") as diary:
+    diary.write(name + "\\n")
+time.sleep(float(seconds))
+for output in outputs:
+    pathlib.Path(output).touch()
+"""
 FAIL = "import sys; print('the reason'); sys.exit(7)"
 
 
 def writing(folder: Path, name: str, *inputs: str, seconds: float = 0, outputs: tuple[str, ...] = ()) -> Job:
     paths = tuple(folder / output for output in outputs or (name,))
-    command = ("python", "-c", WRITE, name, str(folder / "diary"), str(seconds), *map(str, paths))
+    command = ("python", "-c", WRITE, name, str(folder), str(seconds), *map(str, paths))
     return Job(name, command, tuple(folder / path for path in inputs), paths)
 
 
@@ -74,6 +83,18 @@ def test_a_command_that_ends_well_without_its_output_has_failed(tmp_path):
     assert "never is not there" in run_jobs([job], 1, tmp_path / "logs").failed["lazy"]
 
 
+def test_files_that_cannot_be_read_are_the_failure_of_their_job_alone(tmp_path):
+    (tmp_path / "plan.json").write_text("{ half")
+    (tmp_path / "copy.json").write_text("{ half")
+    (tmp_path / "made").touch()
+    broken = Job(
+        "broken", ("x",), (), (tmp_path / "made",), plan=PlanCopy(tmp_path / "plan.json", tmp_path / "copy.json")
+    )
+    outcome = run_jobs([broken, writing(tmp_path, "other")], 1, tmp_path / "logs")
+    assert outcome.finished == ("other",)
+    assert "plan.json is not valid JSON" in outcome.failed["broken"]
+
+
 def test_no_more_run_at_once_than_allowed(tmp_path):
     counting = (
         "import pathlib, sys, time; d = pathlib.Path(sys.argv[1]); me = d / f'run_{sys.argv[2]}'; me.touch();"
@@ -107,8 +128,9 @@ def test_ctrl_c_stops_the_commands_that_run_and_starts_no_other(tmp_path):
     process = driver(tmp_path)
     process.send_signal(signal.SIGINT)
     process.wait(20)
-    # The whole session is gone: nothing was left running behind the driver's back.
+    name, number = (tmp_path / "process").read_text().split()
+    assert name == "slow"
     with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+        os.kill(int(number), 0)
     assert diary(tmp_path) == ["slow"]
     assert not (tmp_path / "slow").exists()

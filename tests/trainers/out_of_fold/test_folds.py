@@ -47,7 +47,7 @@ def test_the_command_trains_into_the_very_folder(planned, monkeypatch):
     options = ["--config", "boundary", "--seed", "3", "--encoder", "vit_small_patch16_224"]
     requests = []
 
-    def train_fold(dataset, fold, request, plans, device):
+    def train_fold(dataset, fold, request, plans, device, wait=False):
         requests.append((request, plans))
         folder = dataset.model(trainer_name(request.config), plans["plans_name"]) / f"fold_{fold}"
         summary = {"pq_pooled": None, "dice_image_mean": None, "merges": 0, "splits": 0}

@@ -1,0 +1,46 @@
+"""Signals by which a scheduler ends a command."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from nucplan.cli.time_limit import TIME_IS_OVER, TimeIsOver, ended_by_scheduler
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither fork nor these signals")
+
+
+@pytest.mark.parametrize("number", TIME_IS_OVER)
+def test_the_signal_leaves_the_block_whatever_is_made_of_it_on_the_way(number):
+    before = signal.getsignal(number)
+    with pytest.raises(TimeIsOver), ended_by_scheduler():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        finally:
+            raise RuntimeError("a worker died of the same signal")
+    assert signal.getsignal(number) is before
+
+
+def test_an_error_without_a_signal_stays_that_error():
+    with pytest.raises(TimeIsOver), ended_by_scheduler():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    with pytest.raises(RuntimeError), ended_by_scheduler():
+        raise RuntimeError
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_dies_of_the_signal_however_early_it_comes():
+    with ended_by_scheduler():
+        for _ in range(300):
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+                os._exit(1)
+            os.kill(child, signal.SIGTERM)
+            _, status = os.waitpid(child, 0)
+            assert os.WIFSIGNALED(status)
+            assert os.WTERMSIG(status) == signal.SIGTERM
