@@ -101,11 +101,12 @@ def resolve_roots(root: str | os.PathLike | None = None) -> Roots:
     return Roots(**{kind: Path(os.environ.get(variable) or base / variable) for kind, variable in VARIABLES.items()})
 
 
-def activate(roots: Roots) -> None:
+def activate(roots: Roots, make: bool = True) -> None:
     """Tell nnU-Net where the roots are, and make them; call it before the first ``import nnunetv2``."""
     for kind, variable in VARIABLES.items():
         folder = getattr(roots, kind)
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
         os.environ[variable] = str(folder)
 
 

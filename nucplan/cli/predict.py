@@ -8,13 +8,15 @@ from pathlib import Path
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
-from trainers import CONFIGS, DEFAULT_CONFIG
+from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
+from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
 
 EXAMPLES = """\
   nucplan_predict 7 slides/ nuclei/
   nucplan_predict Breast biopsy.png nuclei/ --mirror --gz
   nucplan_predict Breast scans_20x/ nuclei/ --mpp 0.5
-  nucplan_predict Breast biopsy.png nuclei/ --explain-boundary"""
+  nucplan_predict Breast biopsy.png nuclei/ --explain-boundary
+  nucplan_predict models/breast slides/ nuclei/        the folder that nucplan_export wrote"""
 
 NNUNET_FOLDERS = ("imagesTr", "imagesTs")
 
@@ -27,12 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "(imagesTr, imagesTs) after the case, without _0000.",
         EXAMPLES,
     )
-    made.add_argument("model", metavar="MODEL", help="id or name of the dataset whose trained folds are used")
+    made.add_argument(
+        "model", metavar="MODEL", help="id or name of the dataset whose trained folds are used, or an exported folder"
+    )
     made.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of PNG, JPEG, TIFF images")
     made.add_argument(
         "output", metavar="OUTPUT", type=Path, help="folder to write to; images that are done there are skipped"
     )
-    made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
+    made.add_argument("--config", choices=list(CONFIGS), help=f"default: {DEFAULT_CONFIG}")
     made.add_argument("--plans", metavar="NAME", help="which plans, where others than the dataset's own were trained")
     made.add_argument(
         "--mpp",
@@ -55,14 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: argparse.Namespace) -> None:
-    from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
-    from trainers import trainer_name
-
-    roots = resolve_roots(arguments.root)
-    dataset = find_dataset(roots, arguments.model)
-    folder = dataset.model(trainer_name(arguments.config), arguments.plans or PLANS_NAME)
+    folder = _model(arguments)
     images = _images(arguments.input)
-    activate(roots)
+    # nnU-Net asks for its folders; prediction needs none of them.
+    activate(resolve_roots(arguments.root), make=False)
 
     from nucplan.datasets.raw import parse_dataset_json
     from nucplan.devices import choose_device
@@ -74,8 +74,8 @@ def _command(arguments: argparse.Namespace) -> None:
     predictor = Predictor.from_folder(folder, choose_device(arguments.device), arguments.mirror)
     if arguments.explain_boundary and not predictor.has_boundary:
         raise NucplanError(
-            f"The config '{arguments.config}' has no boundary head for --explain-boundary to show; "
-            f"choose another --config ({DEFAULT_CONFIG} has one), or leave the option out."
+            f"{folder.name} has no boundary head for --explain-boundary to show; "
+            f"take another --config ({DEFAULT_CONFIG} has one), or leave the option out."
         )
     model_mpp = parse_dataset_json(folder / "dataset.json").mpp
     scale = scale_to_model(arguments.mpp, model_mpp)
@@ -86,6 +86,18 @@ def _command(arguments: argparse.Namespace) -> None:
     print(_report(counts, len(predictor.networks), arguments.output))
     if arguments.mpp is None and model_mpp is not None:
         print(f"assuming {model_mpp:g} um per pixel, as in training; --mpp says otherwise.")
+
+
+def _model(arguments: argparse.Namespace) -> Path:
+    """The folder of the ensemble: an exported one, or that of a dataset's config and plans."""
+    exported = Path(arguments.model)
+    if not (exported / "plans.json").is_file():
+        dataset = find_dataset(resolve_roots(arguments.root), arguments.model)
+        return dataset.model(trainer_name(arguments.config or DEFAULT_CONFIG), arguments.plans or PLANS_NAME)
+    unread = [name for name in ("config", "plans") if getattr(arguments, name) is not None]
+    if unread:
+        raise NucplanError(f"{exported} is one ensemble, for which --{unread[0]} says nothing; leave it out.")
+    return exported
 
 
 def _images(source: Path) -> dict[str, Path]:

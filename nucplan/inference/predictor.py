@@ -31,6 +31,8 @@ from nucplan.layout import CONFIGURATION, FINAL
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.plans import decision
 
+# Beside the folds of a model folder; the last one in exported models alone.
+PLANS, DATASET, ORIGIN = "plans.json", "dataset.json", "origin.json"
 # Tiles of one forward pass hold at most this many pixels, which keeps activations of any plan under 2 GiB.
 PIXELS_PER_PASS = {"cpu": 8 * 128**2, "cuda": 16 * 256**2}
 
@@ -69,20 +71,10 @@ class Predictor:
         NucplanError
             If no fold is finished, or a file of the folder is missing or damaged.
         """
-        folds = sorted(folder.glob(f"fold_*/{FINAL}"))
-        if not folds:
-            raise NucplanError(f"{folder} has no finished fold (fold_*/{FINAL}); train one first with nucplan_train.")
-        plans, dataset_json = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
+        folds = trained_folds(folder)
+        plans, dataset_json = read_json(folder / PLANS), read_json(folder / DATASET)
         networks = [load_network(path, device) for path in folds]
-        record = {
-            "nucplan": __version__,
-            "model": f"{folder.parent.name}/{folder.name}",
-            "folds": {path.parent.name: file_hash(path) for path in folds},
-            "plans": file_hash(folder / "plans.json"),
-            "dataset": file_hash(folder / "dataset.json"),
-            "mirror": mirror,
-        }
-        return cls(networks, plans, dataset_json, device, mirror, record)
+        return cls(networks, plans, dataset_json, device, mirror, {**made_by(folder), "mirror": mirror})
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -197,11 +189,48 @@ class Predictor:
         ]
 
 
+def trained_folds(folder: Path) -> list[Path]:
+    """The checkpoints of the finished folds of a model folder, in order.
+
+    Raises
+    ------
+    NucplanError
+        If there is none.
+    """
+    folds = sorted(folder.glob(f"fold_*/{FINAL}"))
+    if not folds:
+        raise NucplanError(f"{folder} has no finished fold (fold_*/{FINAL}); train one first with nucplan_train.")
+    return folds
+
+
+def made_by(folder: Path) -> dict[str, Any]:
+    """What tells a model folder from others, of this or another training: name, version and hashes of its files."""
+    found = {
+        "nucplan": __version__,
+        "model": f"{folder.parent.name}/{folder.name}",
+        "folds": {path.parent.name: file_hash(path) for path in trained_folds(folder)},
+        "plans": file_hash(folder / PLANS),
+        "dataset": file_hash(folder / DATASET),
+    }
+    return found | ({"exported_from": read_json(folder / ORIGIN)} if (folder / ORIGIN).is_file() else {})
+
+
+def refuse_foreign(content: dict[str, Any], checkpoint: Path) -> None:
+    """Do nothing, or refuse what `nucplan.checkpoints.load_checkpoint` read.
+
+    Raises
+    ------
+    NucplanError
+        If nucplan did not write it.
+    """
+    if "network_kwargs" not in content:
+        raise NucplanError(f"{checkpoint} is not a checkpoint of nucplan; train the fold with nucplan_train.")
+
+
 def load_network(checkpoint: Path, device: torch.device) -> NucleusNet:
     """The network of one checkpoint, in evaluation mode."""
     content = load_checkpoint(checkpoint, device)
-    if "network_kwargs" not in content:
-        raise NucplanError(f"{checkpoint} is not a checkpoint of nucplan; train the fold with nucplan_train.")
+    refuse_foreign(content, checkpoint)
     network = NucleusNet(**content["network_kwargs"])
     network.load_state_dict(content["network_weights"])
     return network.to(device).eval()

@@ -1,0 +1,42 @@
+"""``nucplan_export``: a trained ensemble as one folder, for machines without the training data."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nucplan.cli import common
+from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
+from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
+
+EXAMPLES = """\
+  nucplan_export Breast models/breast
+  nucplan_export 7 models/breast_baseline --config baseline"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = common.parser(
+        "nucplan_export",
+        "Write the trained folds of a dataset to one folder that predicts on any machine: nucplan_predict FOLDER "
+        "INPUT OUTPUT. It holds networks, plan and classes, and nothing of the training data.",
+        EXAMPLES,
+    )
+    made.add_argument("dataset", metavar="DATASET", help="id or name")
+    made.add_argument("folder", metavar="FOLDER", type=Path, help="folder to write, which must not exist yet")
+    made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
+    made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
+    return common.run(_command, made, argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
+    roots = resolve_roots(arguments.root)
+    dataset = find_dataset(roots, arguments.dataset)
+    activate(roots, make=False)
+
+    from nucplan.inference.export import export_model
+
+    folds = export_model(dataset.model(trainer_name(arguments.config), arguments.plans), arguments.folder)
+    size = sum(path.stat().st_size for path in arguments.folder.rglob("*") if path.is_file())
+    print(f"{folds} fold(s) of {arguments.config}, {size / 2**20:.1f} MiB: {arguments.folder}")
+    print(f"predict with them: nucplan_predict {arguments.folder} INPUT OUTPUT")

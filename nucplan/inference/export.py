@@ -1,0 +1,64 @@
+"""A trained ensemble as one folder that predicts on any machine: networks, plan and classes, nothing of the data."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from nucplan.checkpoints import load_checkpoint, save_checkpoint
+from nucplan.errors import NucplanError
+from nucplan.files import atomic_path, read_json, write_json
+from nucplan.inference.predictor import DATASET, ORIGIN, PLANS, made_by, refuse_foreign, trained_folds
+from nucplan.layout import FINAL
+
+# What prediction reads; the rest of a checkpoint says how to train on, and on which cases.
+NETWORK = ("network_kwargs", "network_weights")
+
+
+def export_model(model: Path, target: Path) -> int:
+    """Write the finished folds of a model folder to a new folder, with what prediction needs and no more.
+
+    Left out are the optimisers, which are most of a checkpoint, and what tells of the training data or the machine:
+    names of cases, their groups (patients), paths. `nucplan.inference.predictor.Predictor.from_folder` reads the
+    result, and predicts what it predicts from ``model``.
+
+    Returns
+    -------
+    int
+        How many folds there were.
+
+    Raises
+    ------
+    NucplanError
+        If no fold is finished, a file of ``model`` is missing or damaged, or ``target`` exists; nothing is written
+        then.
+    """
+    checkpoints = trained_folds(model)
+    plans, dataset_json = read_json(model / PLANS), read_json(model / DATASET)
+    if target.exists():
+        raise NucplanError(f"{target} exists already; name a folder that does not, or move that one away.")
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+        for checkpoint in checkpoints:
+            content = load_checkpoint(checkpoint)
+            refuse_foreign(content, checkpoint)
+            folder = temporary / checkpoint.parent.name
+            folder.mkdir()
+            save_checkpoint({key: content[key] for key in NETWORK}, folder / FINAL)
+        write_json(temporary / PLANS, _without_paths(plans))
+        write_json(temporary / DATASET, _without_groups(dataset_json))
+        write_json(temporary / ORIGIN, made_by(model))
+    return len(checkpoints)
+
+
+def _without_paths(plans: dict[str, Any]) -> dict[str, Any]:
+    found = deepcopy(plans)
+    if weights := found["nucplan"].get("weights"):
+        weights["file"] = Path(weights["file"]).name
+    return found
+
+
+def _without_groups(dataset_json: dict[str, Any]) -> dict[str, Any]:
+    nuclei = dataset_json.get("nuclei") or {}
+    return dataset_json | {"nuclei": {key: value for key, value in nuclei.items() if key != "groups"}}
