@@ -7,7 +7,7 @@ decoder       heights                                seeds
 ============  =====================================  =============================================================
 ``distance``  D                                      spaced maxima
 ``boundary``  1 - b + e D / d                        regions where foreground - b exceeds a threshold
-``tempered``  D x max(1 - b, e)^2                    spaced maxima, and one in each region that the boundary encloses
+``tempered``  D x max(1 - b, e)                      spaced maxima, and one in each region that the boundary encloses
 ``interior``  distance inside those regions + e D    the same
 ============  =====================================  =============================================================
 
@@ -60,7 +60,7 @@ def _boundary(foreground: np.ndarray, background: np.ndarray, boundary: np.ndarr
 def _tempered(foreground: np.ndarray, _background: np.ndarray, boundary: np.ndarray, plan: DecoderPlan) -> Landscape:
     clear = _clear(boundary, foreground)
     temper = np.maximum(clear, np.float32(OUTLINE_SHARE))
-    heights = smoothed(distance_map(foreground) * temper * temper, plan.smoothing * plan.diameter)
+    heights = smoothed(distance_map(foreground) * temper, plan.smoothing * plan.diameter)
     seeds = label_maxima(heights, foreground, _spacing(plan))
     return Landscape(heights, _one_each(seeds, _enclosed(clear, foreground, plan)))
 

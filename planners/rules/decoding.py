@@ -13,8 +13,8 @@ from planners.rules.geometry import FAITHFUL
 
 # Without a boundary map the outline is all there is.
 FOREGROUND_DECODER = "distance"
-# By what each got out of the maps of trained networks, at its best for four sets together (mean PQ .655, .645, .638):
-# ceilings do not tell (docs/boundary.md).
+# By what each got out of the maps of trained networks, at its best for four sets together: ceilings do not tell
+# (docs/boundary.md).
 BY_EVIDENCE = ("tempered", "interior", "boundary")
 # A smaller nucleus than half of the smallest ones is a speck.
 SPECK = 0.5
