@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucplan.cli import common
-from nucplan.errors import NucplanError
 from nucplan.files import atomic_path
 from nucplan.layout import FOLDS, PLANS_NAME, Dataset
 
@@ -61,8 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
-    if arguments.crops is not None and arguments.decode_anew:
-        raise NucplanError("--crops draws the stored label maps, not those of --decode-anew; give one of the two.")
     roots = resolve_roots(arguments.root)
     datasets = [find_dataset(roots, name) for name in arguments.datasets]
     activate(roots)
@@ -90,7 +87,7 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     same = decoders_of_baseline(dataset, models, arguments.decode_anew) if arguments.same_decoder else {}
     counts = _counts(scores, models, folds, _rows(anew, same), arguments.device)
     if arguments.crops is not None:
-        _write_crops(scores, models, folds, arguments.crops)
+        _write_crops(scores, models, folds, anew, arguments)
     notes = [*remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
     notes += [f"Boundaries count within {scores.boundary_width} px."]
     notes += [f"Decoded anew, as {dataset.plans().name} says now: {describe(anew)}."] if anew else []
@@ -144,16 +141,30 @@ def _decoded_counts(
     return found
 
 
-def _write_crops(scores: OutOfFoldScores, models: Models, folds: Sequence[int], folder: Path) -> None:
+def _write_crops(
+    scores: OutOfFoldScores,
+    models: Models,
+    folds: Sequence[int],
+    anew: Mapping[str, DecoderPlan],
+    arguments: argparse.Namespace,
+) -> None:
+    from nucplan.devices import choose_device
     from nucplan.images import write_image
     from nucplan.report.crops import compare_field
+    from trainers.out_of_fold.maps import open_fold
 
+    device = choose_device(arguments.device)
     for rank, (fold, case, field) in enumerate(_dense_fields(scores, folds), start=1):
-        predictions = {name: scores.labels(model, fold, case) for name, model in models.items()}
+        predictions = {
+            name: open_fold(scores.dataset, model, fold, device).labels(case, anew[name])
+            if name in anew
+            else scores.labels(model, fold, case)
+            for name, model in models.items()
+        }
         picture = compare_field(
             scores.raw.image(case), scores.raw.instances(case), predictions, field, scores.raw.ignored(case)
         )
-        write_image(folder / f"{scores.dataset.name}_{rank}_{case}.png", picture)
+        write_image(arguments.crops / f"{scores.dataset.name}_{rank}_{case}.png", picture)
 
 
 def _dense_fields(scores: OutOfFoldScores, folds: Sequence[int]) -> list[tuple]:

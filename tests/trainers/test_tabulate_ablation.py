@@ -220,9 +220,21 @@ def test_a_fold_is_predicted_once_for_all_its_rows(dataset, capsys, monkeypatch)
     assert sorted(opened) == [(model(dataset, config), fold) for config in ("baseline", "boundary") for fold in (0, 1)]
 
 
-def test_what_cannot_be_decoded_anew_is_refused(dataset, capsys, tmp_path):
-    error = refused(dataset, capsys, "--decode-anew", "--crops", str(tmp_path / "crops"))
-    assert "--crops draws the stored label maps" in error
+def test_crops_show_what_is_decoded_anew(dataset, capsys, tmp_path):
+    plans = plan_of_easy_decoders(dataset)
+    write_json(dataset.plans(), plans)
+    run(dataset, capsys, "--crops", str(tmp_path / "stored"))
+    run(dataset, capsys, "--crops", str(tmp_path / "anew"), "--decode-anew")
+    write_decoded(dataset, "baseline", "foreground_decoder", plans)
+    write_decoded(dataset, "boundary", "decoder", plans)
+    run(dataset, capsys, "--crops", str(tmp_path / "expected"))
+    for picture in sorted((tmp_path / "expected").iterdir()):
+        pixels = {name: read_image(tmp_path / name / picture.name) for name in ("stored", "anew", "expected")}
+        assert np.array_equal(pixels["anew"], pixels["expected"])
+        assert not np.array_equal(pixels["stored"], pixels["expected"])
+
+
+def test_what_cannot_be_decoded_anew_is_refused(dataset, capsys):
     plans = read_json(dataset.plans())
     plans["nucplan"]["decisions"]["scale"]["value"] = 2
     write_json(dataset.plans(), plans)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from nucplan.checkpoints import load_checkpoint
 from nucplan.datasets.raw import RawDataset
+from nucplan.decoder_plan import DecoderPlan
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.inference.predictor import Predictor, load_network
@@ -57,10 +59,18 @@ class TrainedFold:
 
     def maps(self) -> Iterator[OutOfFoldMaps]:
         """Predict the cases, one by one."""
-        for case in self.cases:
-            image = self.raw.image(case)
-            maps, region = self.predictor.probabilities(image)
-            yield OutOfFoldMaps(case, maps, region, image.shape[:2])
+        return map(self.maps_of, self.cases)
+
+    def maps_of(self, case: str) -> OutOfFoldMaps:
+        """Predict one of the cases."""
+        image = self.raw.image(case)
+        maps, region = self.predictor.probabilities(image)
+        return OutOfFoldMaps(case, maps, region, image.shape[:2])
+
+    def labels(self, case: str, plan: DecoderPlan) -> np.ndarray:
+        """The label map of one of the cases under a decoder plan, (H, W) int32."""
+        _, maps, region, shape = self.maps_of(case)
+        return self.predictor.decode(maps, region, shape, plan).labels
 
 
 def open_fold(dataset: Dataset, model: Path, fold: int, device: torch.device) -> TrainedFold:
