@@ -17,7 +17,7 @@ DECODERS = ("distance", "boundary", "tempered", "interior")
 _DEFAULTS: dict[str, dict[str, float]] = {
     "distance": {},
     "boundary": {"seed_spacing": 0.3, "smoothing": 0.1, "seed_threshold": 0.8},
-    "tempered": {"neck": 0.65},
+    "tempered": {"neck": 0.7},
     "interior": {"neck": 0.6, "boundary_threshold": 0.4},
 }
 

@@ -60,7 +60,7 @@ def _boundary(foreground: np.ndarray, background: np.ndarray, boundary: np.ndarr
 def _tempered(foreground: np.ndarray, _background: np.ndarray, boundary: np.ndarray, plan: DecoderPlan) -> Landscape:
     clear = _clear(boundary, foreground)
     temper = np.maximum(clear, np.float32(OUTLINE_SHARE))
-    heights = smoothed(distance_map(foreground) * temper, plan.smoothing * plan.diameter)
+    heights = smoothed(_bridged(distance_map(foreground), foreground) * temper, plan.smoothing * plan.diameter)
     seeds = label_maxima(heights, foreground, _spacing(plan))
     return Landscape(heights, _one_each(seeds, _enclosed(clear, foreground, plan)))
 
@@ -90,14 +90,19 @@ def _spacing(plan: DecoderPlan) -> float:
 
 
 def _clear(boundary: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """1 - boundary, (H, W) float32, with the corners of diagonal steps as clear as the steps, within the foreground.
+    """1 - boundary, (H, W) float32, bridged."""
+    return _bridged(np.subtract(1, boundary, dtype=np.float32), foreground)
 
-    The inside of a thin nucleus is a line of pixels, which 4-connectivity would break at every step aside.
+
+def _bridged(heights: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Heights with the corners of diagonal steps as high as the steps, within the foreground.
+
+    The ridge of a thin nucleus is a line of pixels, which 4-connectivity would break at every step aside. The factors
+    of a landscape are bridged, not their product, which would open boundaries that touch at corners alone.
     """
-    clear = np.subtract(1, boundary, dtype=np.float32)
-    bridged = clear.copy()
+    bridged = heights.copy()
     for mirror in (np.s_[:, :], np.s_[:, ::-1]):
-        view, target, allowed = clear[mirror], bridged[mirror], foreground[mirror]
+        view, target, allowed = heights[mirror], bridged[mirror], foreground[mirror]
         step = np.minimum(view[:-1, :-1], view[1:, 1:])
         for corner in (np.s_[1:, :-1], np.s_[:-1, 1:]):
             np.maximum(target[corner], step, out=target[corner], where=allowed[corner])
