@@ -73,9 +73,10 @@ def _command(arguments: argparse.Namespace) -> None:
     refuse_output(images, arguments.output)
     predictor = Predictor.from_folder(folder, choose_device(arguments.device), arguments.mirror)
     if arguments.explain_boundary and not predictor.has_boundary:
+        model = f"The config '{arguments.config}'" if arguments.config else str(folder)
         raise NucplanError(
-            f"{folder.name} has no boundary head for --explain-boundary to show; "
-            f"take another --config ({DEFAULT_CONFIG} has one), or leave the option out."
+            f"{model} has no boundary head for --explain-boundary to show; "
+            f"take a model of another --config ({DEFAULT_CONFIG} has one), or leave the option out."
         )
     model_mpp = parse_dataset_json(folder / "dataset.json").mpp
     scale = scale_to_model(arguments.mpp, model_mpp)
