@@ -24,8 +24,9 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
         If it cannot be written (a full disk); what stood at ``path`` before is still there.
     """
     try:
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
+        # By its handle: torch writes the name of a file into it, and that of a temporary one holds the host's.
+        with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+            torch.save(content, handle)
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in STREAM_ERRORS):
             raise

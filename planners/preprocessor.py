@@ -104,10 +104,17 @@ def preprocess(
     folder = raw.dataset.preprocessed / configuration.data_identifier
     marker = raw.dataset.made_from(configuration.data_identifier)
     made_from = {"raw": raw_signature(raw), "plan": _plan_hash(manager, configuration)}
+
+    def up_to_date() -> bool:
+        return folder.is_dir() and marker.is_file() and read_json(marker) == made_from
+
+    # Looked at first without the lock, for folders that one may only read.
+    if up_to_date():
+        return False
     raw.dataset.preprocessed.mkdir(parents=True, exist_ok=True)
     # Folds that start side by side would remove each other's files.
     with FileLock(raw.dataset.preprocessed / ".preprocessing.lock"):
-        if folder.is_dir() and marker.is_file() and read_json(marker) == made_from:
+        if up_to_date():
             return False
         marker.unlink(missing_ok=True)
         _write_cases(raw, folder, manager, configuration, progress)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nucplan.cli import common
+from nucplan.files import read_json
 from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
 from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
 
@@ -36,7 +37,10 @@ def _command(arguments: argparse.Namespace) -> None:
 
     from nucplan.inference.export import export_model
 
-    folds = export_model(dataset.model(trainer_name(arguments.config), arguments.plans), arguments.folder)
+    model = dataset.model(trainer_name(arguments.config), arguments.plans)
+    folds = export_model(model, arguments.folder)
     size = sum(path.stat().st_size for path in arguments.folder.rglob("*") if path.is_file())
     print(f"{folds} fold(s) of {arguments.config}, {size / 2**20:.1f} MiB: {arguments.folder}")
+    if (weights := read_json(model / "plans.json")["nucplan"].get("weights")) is not None:
+        print(f"it holds the pretrained weights of {Path(weights['file']).name}: see whether you may pass them on.")
     print(f"predict with them: nucplan_predict {arguments.folder} INPUT OUTPUT")

@@ -93,6 +93,8 @@ def _model(arguments: argparse.Namespace) -> Path:
     """The folder of the ensemble: an exported one, or that of a dataset's config and plans."""
     exported = Path(arguments.model)
     if not (exported / "plans.json").is_file():
+        if len(exported.parts) > 1 or exported.is_absolute():
+            raise NucplanError(f"{exported} is no exported model (it has no plans.json); check the path.")
         dataset = find_dataset(resolve_roots(arguments.root), arguments.model)
         return dataset.model(trainer_name(arguments.config or DEFAULT_CONFIG), arguments.plans or PLANS_NAME)
     unread = [name for name in ("config", "plans") if getattr(arguments, name) is not None]

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# How clusters announce it: SLURM sends the second one where it is asked to (--signal).
-TIME_IS_OVER = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+# How clusters announce it: SLURM sends the second one where it is asked to (--signal). The third one is a closed
+# terminal: what was started must not run on alone.
+TIME_IS_OVER = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
+# A signal that comes during a fork is sent anew when the fork is over.
+AGAIN_SECONDS = 0.02
 
 
 class TimeIsOver(BaseException):
@@ -18,10 +21,12 @@ class TimeIsOver(BaseException):
 
 
 class _Watch:
-    """State of this process: whether the signals raise, and whether one has come."""
+    """State of this process: whether the signals raise, whether one has come, and which one during a fork."""
 
     on = False
     over = False
+    forking = False
+    held_back: int | None = None
 
 
 @contextmanager
@@ -34,7 +39,9 @@ def ended_by_scheduler() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _stop) for number in TIME_IS_OVER}
+    # Who started the command may have asked that it outlives them (nohup).
+    heard = [number for number in TIME_IS_OVER if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop) for number in heard}
     _Watch.on, _Watch.over = True, False
     try:
         yield
@@ -49,7 +56,11 @@ def ended_by_scheduler() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
+    # Python forgets what is raised within the functions that it calls around a fork.
+    if _Watch.forking:
+        _Watch.held_back = number
+        return
     _Watch.over = True
     raise TimeIsOver
 
@@ -57,20 +68,28 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def _before_fork() -> None:
     # Python forgets signals that reach a child before it runs: whoever ended it at once would wait for it for ever.
     if _Watch.on:
+        _Watch.forking = True
         signal.pthread_sigmask(signal.SIG_BLOCK, TIME_IS_OVER)
 
 
 def _after_fork_in_parent() -> None:
-    if _Watch.on:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TIME_IS_OVER)
+    if not _Watch.on:
+        return
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TIME_IS_OVER)
+    _Watch.forking = False
+    if _Watch.held_back is not None:
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), _Watch.held_back)).start()
+        _Watch.held_back = None
 
 
 def _after_fork_in_child() -> None:
-    if _Watch.on:
-        _Watch.on = False
-        for number in TIME_IS_OVER:
+    if not _Watch.on:
+        return
+    _Watch.on = _Watch.forking = False
+    for number in TIME_IS_OVER:
+        if signal.getsignal(number) is _stop:
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TIME_IS_OVER)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TIME_IS_OVER)
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,8 +12,10 @@ from nucplan.files import atomic_path, read_json, write_json
 from nucplan.inference.predictor import DATASET, ORIGIN, PLANS, made_by, refuse_foreign, trained_folds
 from nucplan.layout import FINAL
 
-# What prediction reads; the rest of a checkpoint says how to train on, and on which cases.
+# What prediction reads and what may be known; the rest tells how to train on, on which cases and where.
 NETWORK = ("network_kwargs", "network_weights")
+CLASSES = ("channel_names", "labels", "numTraining", "file_ending", "overwrite_image_reader_writer")
+SOURCE = ("mpp", "markers", "licence", "source")
 
 
 def export_model(model: Path, target: Path) -> int:
@@ -46,19 +48,22 @@ def export_model(model: Path, target: Path) -> int:
             folder = temporary / checkpoint.parent.name
             folder.mkdir()
             save_checkpoint({key: content[key] for key in NETWORK}, folder / FINAL)
-        write_json(temporary / PLANS, _without_paths(plans))
-        write_json(temporary / DATASET, _without_groups(dataset_json))
-        write_json(temporary / ORIGIN, made_by(model))
+        write_json(temporary / PLANS, _without_cases(plans))
+        write_json(temporary / DATASET, _without_data(dataset_json))
+        write_json(temporary / ORIGIN, made_by(model, checkpoints))
     return len(checkpoints)
 
 
-def _without_paths(plans: dict[str, Any]) -> dict[str, Any]:
+def _without_cases(plans: dict[str, Any]) -> dict[str, Any]:
+    """The plan without its remarks, which name cases, and without the path of pretrained weights."""
     found = deepcopy(plans)
+    found["nucplan"]["warnings"] = []
     if weights := found["nucplan"].get("weights"):
         weights["file"] = Path(weights["file"]).name
     return found
 
 
-def _without_groups(dataset_json: dict[str, Any]) -> dict[str, Any]:
+def _without_data(dataset_json: dict[str, Any]) -> dict[str, Any]:
     nuclei = dataset_json.get("nuclei") or {}
-    return dataset_json | {"nuclei": {key: value for key, value in nuclei.items() if key != "groups"}}
+    kept = {key: dataset_json[key] for key in CLASSES if key in dataset_json}
+    return kept | {"nuclei": {key: nuclei[key] for key in SOURCE if key in nuclei}}

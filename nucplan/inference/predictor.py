@@ -74,7 +74,7 @@ class Predictor:
         folds = trained_folds(folder)
         plans, dataset_json = read_json(folder / PLANS), read_json(folder / DATASET)
         networks = [load_network(path, device) for path in folds]
-        return cls(networks, plans, dataset_json, device, mirror, {**made_by(folder), "mirror": mirror})
+        return cls(networks, plans, dataset_json, device, mirror, {**made_by(folder, folds), "mirror": mirror})
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -203,16 +203,21 @@ def trained_folds(folder: Path) -> list[Path]:
     return folds
 
 
-def made_by(folder: Path) -> dict[str, Any]:
-    """What tells a model folder from others, of this or another training: name, version and hashes of its files."""
+def made_by(folder: Path, folds: Sequence[Path]) -> dict[str, Any]:
+    """What tells a model folder from others, of this or another training: name, version and hashes of its files.
+
+    An exported model has the name of the folder that it comes from, wherever it lies.
+    """
+    exported = read_json(folder / ORIGIN) if (folder / ORIGIN).is_file() else None
+    there = folder.resolve()
     found = {
         "nucplan": __version__,
-        "model": f"{folder.parent.name}/{folder.name}",
-        "folds": {path.parent.name: file_hash(path) for path in trained_folds(folder)},
+        "model": f"{there.parent.name}/{there.name}" if exported is None else exported["model"],
+        "folds": {path.parent.name: file_hash(path) for path in folds},
         "plans": file_hash(folder / PLANS),
         "dataset": file_hash(folder / DATASET),
     }
-    return found | ({"exported_from": read_json(folder / ORIGIN)} if (folder / ORIGIN).is_file() else {})
+    return found if exported is None else found | {"exported_from": exported}
 
 
 def refuse_foreign(content: dict[str, Any], checkpoint: Path) -> None:

@@ -35,6 +35,11 @@ def test_options_that_choose_among_trainings_are_refused(exported, tmp_path, ass
     assert_refused(code, f"{option} says nothing; leave it out")
 
 
+def test_a_mistyped_folder_is_not_taken_for_a_dataset(tmp_path, assert_refused):
+    code = predict.main([str(tmp_path / "models" / "typo"), str(tmp_path), str(tmp_path / "out")])
+    assert_refused(code, "typo is no exported model (it has no plans.json); check the path")
+
+
 def test_bad_input_is_one_sentence(exported, trained_root, tmp_path, assert_refused):
     root = ["--root", str(trained_root)]
     assert_refused(export.main(["Tiny", str(exported), *root]), "exists already")

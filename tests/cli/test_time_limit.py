@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -44,3 +45,33 @@ def test_a_forked_process_dies_of_the_signal_however_early_it_comes():
             _, status = os.waitpid(child, 0)
             assert os.WIFSIGNALED(status)
             assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_signal_during_a_fork_ends_the_command_all_the_same():
+    code = (
+        "import os, signal, sys, time\n"
+        # Called last of all before a fork, as the first one that was registered.
+        "hook = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "os.register_at_fork(before=hook)\n"
+        "from nucplan.cli.time_limit import TimeIsOver, ended_by_scheduler\n"
+        "try:\n"
+        "    with ended_by_scheduler():\n"
+        "        if os.fork() == 0:\n"
+        "            os._exit(0)\n"
+        "        time.sleep(20)\n"
+        "except TimeIsOver:\n"
+        "    sys.exit(75)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (75, "")
+
+
+def test_a_command_that_is_to_outlive_its_terminal_does():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_scheduler():
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.1)
+    finally:
+        signal.signal(signal.SIGHUP, before)

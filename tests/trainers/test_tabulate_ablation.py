@@ -269,6 +269,9 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(dataset, capsys):
     error = refused(dataset, capsys, "--configs", "baseline,boundary_attention")
     assert "no fold that all of these have finished (baseline: 0, 1; boundary_attention: none)" in error
     assert "run nucplan_train 1 0 --config boundary_attention --iterations 2, or leave out boundary_attention" in error
+    error = refused(dataset, capsys, "--folds", "3")
+    assert "has no fold of 3 that all of these have finished" in error
+    assert "run nucplan_train 1 3 --config baseline" in error
     error = refused(dataset, capsys, "--reference")
     assert "run python -m trainers.run_reference 1 0 --iterations 2, or leave out --reference." in error
     assert "no finished fold of any config" in refused(dataset, capsys, "--plans", "otherPlans")

@@ -52,16 +52,16 @@ def shared_folds(dataset: Dataset, models: Models, wanted: Sequence[int] = FOLDS
     if not shared:
         there = "; ".join(f"{name}: {_listed(folds)}" for name, folds in finished.items())
         raise NucplanError(
-            f"{dataset.folder_name} has no fold that all of these have finished ({there}); "
-            f"{_way_out(dataset, models, finished)}."
+            f"{dataset.folder_name} has no fold {'' if len(wanted) == len(FOLDS) else f'of {_listed(wanted)} '}"
+            f"that all of these have finished ({there}); {_way_out(dataset, models, finished, wanted)}."
         )
     images = [fold["val"] for fold in read_json(dataset.splits)]
     return tuple(fold for fold in shared if images[fold] not in [images[other] for other in shared if other < fold])
 
 
-def _way_out(dataset: Dataset, models: Models, finished: Mapping[str, Sequence[int]]) -> str:
-    """How the fold that most models have finished becomes one that all have."""
-    fold = max(FOLDS, key=lambda fold: sum(fold in folds for folds in finished.values()))
+def _way_out(dataset: Dataset, models: Models, finished: Mapping[str, Sequence[int]], wanted: Sequence[int]) -> str:
+    """How the wanted fold that most models have finished becomes one that all have."""
+    fold = max(wanted, key=lambda fold: sum(fold in folds for folds in finished.values()))
     lacking = [name for name, folds in finished.items() if fold not in folds]
     length = next((known for model in models.values() if (known := iterations(model, fold))), None)
     if STOCK in lacking:

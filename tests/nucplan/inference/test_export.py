@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,30 @@ from nucplan.layout import FINAL
 CPU = torch.device("cpu")
 
 
+SECRETS = ("patient_9", "case_17", "/home/somebody")
+
+
 @pytest.fixture(scope="module")
-def exported(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model with what hand-made datasets and plans may hold."""
+    folder = tmp_path_factory.mktemp("results") / "model"
+    for fold in (0, 1):
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        (folder / f"fold_{fold}" / FINAL).symlink_to(model_folder / f"fold_{fold}" / FINAL)
+    plans, dataset_json = read_json(model_folder / "plans.json"), read_json(model_folder / "dataset.json")
+    plans["nucplan"]["warnings"] = ["In several pieces: 1 nucleus (case_17: id 39)."]
+    plans["nucplan"]["weights"] = {"file": "/home/somebody/uni.bin", "sha256": "0" * 64}
+    dataset_json["nuclei"]["groups"] = {"case_17": "patient_9"}
+    dataset_json |= {"dataset": {"case_17": {"images": ["/home/somebody/a.png"]}}, "description": "patient_9"}
+    write_json(folder / "plans.json", plans)
+    write_json(folder / "dataset.json", dataset_json)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    assert export_model(model_folder, folder) == 2
+    assert export_model(model, folder) == 2
     return folder
 
 
@@ -35,41 +57,29 @@ def test_it_predicts_the_same_maps_and_nuclei(exported, ensemble):
     assert copy.class_names == ensemble.class_names
 
 
-def test_it_holds_networks_and_nothing_of_the_data_or_the_machine(exported, model_folder, trained_root):
-    assert {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()} == {
-        "plans.json",
-        "dataset.json",
-        "origin.json",
-        f"fold_0/{FINAL}",
-        f"fold_1/{FINAL}",
-    }
-    cases = read_json(model_folder / "dataset.json")["nuclei"]["groups"]
-    assert cases
-    for path in exported.glob("*.json"):
-        text = path.read_text()
-        assert not [case for case in cases if f'"{case}"' in text]
-        assert str(trained_root) not in text
-    content = torch.load(exported / "fold_0" / FINAL, weights_only=True)
-    assert set(content) == {"network_kwargs", "network_weights"}
-    assert (exported / "fold_0" / FINAL).stat().st_size < (model_folder / "fold_0" / FINAL).stat().st_size / 1.8
+def test_it_holds_networks_and_nothing_of_the_data_or_the_machine(exported, model):
+    files = {path.relative_to(exported).as_posix(): path for path in exported.rglob("*") if path.is_file()}
+    assert set(files) == {"plans.json", "dataset.json", "origin.json", f"fold_0/{FINAL}", f"fold_1/{FINAL}"}
+    cases = torch.load(model / "fold_0" / FINAL, weights_only=True)["training_cases"]
+    for name, path in files.items():
+        content = path.read_bytes()
+        found = [
+            word for word in (*SECRETS, *cases, f".{socket.gethostname()}.", str(model.parent)) if word.encode() in content
+        ]
+        assert not found, name
+    assert set(torch.load(exported / "fold_0" / FINAL, weights_only=True)) == {"network_kwargs", "network_weights"}
+    assert files[f"fold_0/{FINAL}"].stat().st_size < (model / "fold_0" / FINAL).stat().st_size / 1.8
+    assert read_json(exported / "plans.json")["nucplan"]["weights"] == {"file": "uni.bin", "sha256": "0" * 64}
 
 
-def test_the_record_of_its_predictions_names_the_training(exported, ensemble):
+def test_the_record_of_its_predictions_names_the_training_wherever_it_lies(exported, model, tmp_path, monkeypatch):
     record = Predictor.from_folder(exported, CPU).record
-    assert record["exported_from"] == {key: value for key, value in ensemble.record.items() if key != "mirror"}
+    original = Predictor.from_folder(model, CPU).record
+    assert record["exported_from"] == {key: value for key, value in original.items() if key != "mirror"}
     assert json.loads(json.dumps(record)) == record
-
-
-def test_the_path_of_pretrained_weights_stays_at_home(model_folder, tmp_path):
-    model = tmp_path / "model"
-    (model / "fold_0").mkdir(parents=True)
-    (model / "fold_0" / FINAL).symlink_to(model_folder / "fold_0" / FINAL)
-    write_json(model / "dataset.json", read_json(model_folder / "dataset.json"))
-    plans = read_json(model_folder / "plans.json")
-    plans["nucplan"]["weights"] = {"file": "/home/somebody/uni.bin", "sha256": "0" * 64}
-    write_json(model / "plans.json", plans)
-    export_model(model, tmp_path / "out")
-    assert read_json(tmp_path / "out" / "plans.json")["nucplan"]["weights"] == {"file": "uni.bin", "sha256": "0" * 64}
+    moved = shutil.copytree(exported, tmp_path / "elsewhere")
+    monkeypatch.chdir(moved)
+    assert Predictor.from_folder(Path(), CPU).record == record
 
 
 def test_what_stands_at_the_target_is_left_as_it_is(model_folder, tmp_path):
