@@ -63,7 +63,7 @@ def run(
 ) -> int:
     """Parse ``argv``, run ``command`` and return its exit code.
 
-    0, 2 for bad input, 75 after SIGTERM or SIGUSR1 (a scheduler takes the machine back), 130 after Ctrl-C.
+    0, 2 for bad input, 75 after SIGTERM, SIGUSR1 or SIGHUP (the machine is taken back), 130 after Ctrl-C.
     """
     arguments = made.parse_args(argv)
     # OpenMP threads that spin for long while they wait stall each other as soon as two programs share the cores.
