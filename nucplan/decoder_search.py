@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from skimage.segmentation import relabel_sequential
 
 from nucplan.decoder_candidates import Candidate, candidates, variations
 from nucplan.decoder_plan import DecoderPlan
 from nucplan.inference.placement import at_image_grid
-from nucplan.instances import NucleusProbabilities, cut, join_basins
+from nucplan.instances import NucleusProbabilities, class_ids, cut, join_basins
 from nucplan.metrics.image import without_ignored
 from nucplan.metrics.merges_and_splits import merges, splits
-from nucplan.metrics.overlap import overlap_table
-from nucplan.metrics.panoptic import PanopticCounts, panoptic_counts
+from nucplan.metrics.overlap import Overlap, overlap_table
+from nucplan.metrics.panoptic import PanopticCounts, mpq_plus, panoptic_counts, panoptic_counts_per_class
 
-# Pooled PQs that differ by less are taken for equal.
+# Pooled PQs, or means of them over classes, that differ by less are taken for equal.
 TIE = 0.002
 # A decoder whose coarse grid stays so far below the best is not refined.
 FAR_BEHIND = 0.03
 
 
 class PartingCounts(NamedTuple):
-    """What the choice looks at, summed over images."""
+    """What the choice looks at, summed over images; ``classes`` (1..K, in order) where they were counted."""
 
     panoptic: PanopticCounts
     merges: int
     splits: int
+    classes: tuple[PanopticCounts, ...] = ()
+
+    @classmethod
+    def of(cls, total: np.ndarray) -> PartingCounts:
+        """From the sum of rows of `score_case`."""
+        merged, split = total[4:6]
+        return cls(_panoptic(total[:4]), int(merged), int(split), tuple(map(_panoptic, total[6:].reshape(-1, 4))))
 
     @property
     def pq(self) -> float:
         """Pooled PQ; 0 where there is no nucleus."""
         return float(np.nan_to_num(self.panoptic.pq))
+
+    @property
+    def quality(self) -> float:
+        """mPQ+ where classes were counted, else pooled PQ; 0 where there is no nucleus."""
+        return float(np.nan_to_num(mpq_plus(dict(enumerate(self.classes))))) if self.classes else self.pq
 
     @property
     def errors(self) -> int:
@@ -46,6 +59,7 @@ def score_case(
     reference: np.ndarray,
     plans: Sequence[DecoderPlan],
     ignore: np.ndarray | None = None,
+    classes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Score the plans on one image.
 
@@ -59,18 +73,28 @@ def score_case(
         C of them.
     ignore : (H, W) bool, optional
         Where nothing is known, as in `nucplan.metrics.image.evaluate_image`.
+    classes : (H, W) integer, optional
+        Annotated class, 1..K, of each pixel of a nucleus, K being that of the maps.
 
     Returns
     -------
-    (C, 6) float64
-        TP, FP, FN, sum of the matched IoUs, merges and splits: rows that add up over images.
+    (C, 6) float64, (C, 6 + 4 K) with classes
+        TP, FP, FN, sum of the matched IoUs, merges and splits, and the first four of each class: rows that add up over
+        images.
     """
-    rows = np.zeros((len(plans), 6))
+    class_count, true = 0, None
+    if classes is not None:
+        reference = relabel_sequential(reference)[0]
+        class_count, true = len(maps.semantic) - 1, _true_classes(reference, classes)
+    rows = np.zeros((len(plans), 6 + 4 * class_count))
     for alike in _alike_but_for_the_neck(plans):
         basins = cut(maps, plans[alike[0]])[1]
         for position in alike:
-            labels = at_image_grid(join_basins(basins, plans[position])[0], region, reference.shape)
-            rows[position] = _counts(labels, reference, ignore)
+            labels, _ = join_basins(basins, plans[position])
+            overlap = _overlap(at_image_grid(labels, region, reference.shape), reference, ignore)
+            rows[position, :6] = _counts(overlap)
+            if true is not None:
+                rows[position, 6:] = _class_counts(overlap, class_ids(labels, maps.semantic), true, class_count)
     return rows
 
 
@@ -82,12 +106,27 @@ def _alike_but_for_the_neck(plans: Sequence[DecoderPlan]) -> list[list[int]]:
     return list(alike.values())
 
 
-def _counts(predicted: np.ndarray, reference: np.ndarray, ignore: np.ndarray | None) -> tuple[float, ...]:
+def _overlap(predicted: np.ndarray, reference: np.ndarray, ignore: np.ndarray | None) -> Overlap:
     if ignore is not None and ignore.any():
         predicted, reference = without_ignored(predicted, reference, ignore)
-    overlap = overlap_table(predicted, reference)
-    found = panoptic_counts(overlap)
-    return found.tp, found.fp, found.fn, found.iou_sum, merges(overlap), splits(overlap)
+    return overlap_table(predicted, reference)
+
+
+def _counts(overlap: Overlap) -> list[float]:
+    return [*astuple(panoptic_counts(overlap)), merges(overlap), splits(overlap)]
+
+
+def _class_counts(overlap: Overlap, predicted: np.ndarray, true: np.ndarray, class_count: int) -> list[float]:
+    """The counts of the classes 1..K in order; ``predicted`` and ``true`` are the class of id 1, 2, ..."""
+    of_class = panoptic_counts_per_class(overlap, predicted[overlap.predicted.ids - 1], true[overlap.reference.ids - 1])
+    counts = [of_class.get(k, PanopticCounts()) for k in range(1, class_count + 1)]
+    return [number for one in counts for number in astuple(one)]
+
+
+def _true_classes(reference: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Class of id 1, 2, ... of a map without gaps: that of its first pixel, as a nucleus has one class."""
+    ids, first = np.unique(reference, return_index=True)
+    return classes.ravel()[first[ids > 0]].astype(np.int64)
 
 
 @dataclass
@@ -99,7 +138,7 @@ class ScoredSet:
     name : of the set
     plan : its present plan
     folds : (N,) int, the fold whose network predicted each image
-    scores : candidate to (N, 6) counts of `score_case`
+    scores : candidate to the counts of `score_case`, a row per image
     """
 
     name: str
@@ -115,22 +154,22 @@ class ScoredSet:
     def pooled(self, candidate: Candidate, folds: Collection[int] | None = None) -> PartingCounts:
         """The counts of a candidate over the images of some folds; default is all."""
         chosen = slice(None) if folds is None else np.isin(self.folds, list(folds))
-        return _parting_counts(self.scores[candidate][chosen].sum(axis=0))
+        return PartingCounts.of(self.scores[candidate][chosen].sum(axis=0))
 
     def regret(self, candidate: Candidate) -> float:
         """Pooled PQ of the set's best candidate minus that of this one."""
         return max(self.pooled(other).pq for other in self.scores) - self.pooled(candidate).pq
 
 
-def _parting_counts(total: np.ndarray) -> PartingCounts:
-    tp, fp, fn, iou_sum, merged, split = total.tolist()
-    return PartingCounts(PanopticCounts(int(tp), int(fp), int(fn), iou_sum), int(merged), int(split))
+def _panoptic(total: np.ndarray) -> PanopticCounts:
+    tp, fp, fn, iou_sum = total.tolist()
+    return PanopticCounts(int(tp), int(fp), int(fn), iou_sum)
 
 
 def choose(
     scored: ScoredSet, folds: Collection[int] | None = None, among: Iterable[Candidate] | None = None
 ) -> Candidate:
-    """The candidate of highest pooled PQ; of equals (within ``TIE``) the one with the fewest merges and splits.
+    """The candidate of highest quality; of equals (within ``TIE``) the one with the fewest merges and splits.
 
     Where these are equal, too, the one nearest to the present plan.
 
@@ -143,8 +182,8 @@ def choose(
         The candidates to choose from; default is all.
     """
     pooled = {c: scored.pooled(c, folds) for c in (scored.scores if among is None else among)}
-    best, own = max(counts.pq for counts in pooled.values()), Candidate.of(scored.plan)
-    equals = [c for c, counts in pooled.items() if counts.pq >= best - TIE]
+    best, own = max(counts.quality for counts in pooled.values()), Candidate.of(scored.plan)
+    equals = [c for c, counts in pooled.items() if counts.quality >= best - TIE]
     return min(equals, key=lambda c: (pooled[c].errors, c.steps_from(own)))
 
 
@@ -167,7 +206,7 @@ def nested_score(scored: ScoredSet) -> NestedScore | None:
     grid = scored.coarse
     chosen = {fold: choose(scored, [other for other in folds if other != fold], grid) for fold in folds}
     rows = [scored.scores[candidate][scored.folds == fold] for fold, candidate in chosen.items()]
-    return NestedScore(_parting_counts(np.concatenate(rows).sum(axis=0)), chosen)
+    return NestedScore(PartingCounts.of(np.concatenate(rows).sum(axis=0)), chosen)
 
 
 def mean_regrets(sets: Sequence[ScoredSet]) -> dict[Candidate, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cc3d
@@ -55,6 +55,8 @@ class NucleusTable:
         In pixels.
     bounding_box : (N, 4) int32
         row0, col0, row1, col1 in pixels, half open.
+    confidence : (N,) float32, optional
+        How far the networks of an ensemble agree on a nucleus (`nucplan.inference.agreement`); None for one network.
     """
 
     id: np.ndarray
@@ -64,6 +66,7 @@ class NucleusTable:
     centroid: np.ndarray
     area: np.ndarray
     bounding_box: np.ndarray
+    confidence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.id)
@@ -163,8 +166,15 @@ def relabelled(instances: Instances, labels: np.ndarray) -> Instances:
     ids = ids[ids > 0]
     labels = relabel_sequential(labels)[0].astype(np.int32, copy=False)
     table = instances.table
-    probabilities = table.class_probabilities[ids - 1], table.foreground_probability[ids - 1]
-    return Instances(labels, _table(_measure(labels), *probabilities))
+    measured = _table(_measure(labels), table.class_probabilities[ids - 1], table.foreground_probability[ids - 1])
+    confidence = None if table.confidence is None else table.confidence[ids - 1]
+    return Instances(labels, replace(measured, confidence=confidence))
+
+
+def class_ids(labels: np.ndarray, semantic: np.ndarray) -> np.ndarray:
+    """Class (1..K) that `decode` gives to each nucleus of a label map, (N,) int64; ids run from 1 to N."""
+    area = np.bincount(labels.ravel())[1:]
+    return _mean_probabilities(labels, semantic, area)[0].argmax(axis=1) + 1
 
 
 def fill_holes(foreground: np.ndarray, maximum_area: float) -> None:

@@ -18,6 +18,8 @@ PLANS_NAME = "nucplanPlans"
 CONFIGURATION = "2d"
 FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
 FOLDS = (0, 1, 2, 3, 4)
+# Beside the models of a dataset: which of them predict together where none is named.
+CHOICE = "inference.json"
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nucplan.cli import common
+from nucplan.cli.models import chosen_or_named
 from nucplan.files import read_json
-from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
-from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
+from nucplan.layout import CHOICE, activate, find_dataset, resolve_roots
+from trainers import CONFIGS, DEFAULT_CONFIG
 
 EXAMPLES = """\
   nucplan_export Breast models/breast
@@ -25,8 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     made.add_argument("dataset", metavar="DATASET", help="id or name")
     made.add_argument("folder", metavar="FOLDER", type=Path, help="folder to write, which must not exist yet")
-    made.add_argument("--config", choices=list(CONFIGS), default=DEFAULT_CONFIG, help="default: %(default)s")
-    made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
+    made.add_argument(
+        "--config",
+        choices=list(CONFIGS),
+        help=f"default: the ensemble that nucplan_benchmark chose, or else {DEFAULT_CONFIG}",
+    )
+    made.add_argument("--plans", metavar="NAME", help="which plans, where others than the dataset's own were trained")
     return common.run(_command, made, argv)
 
 
@@ -35,12 +40,13 @@ def _command(arguments: argparse.Namespace) -> None:
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots, make=False)
 
-    from nucplan.inference.export import export_model
+    from nucplan.inference.export import export_choice, export_model
 
-    model = dataset.model(trainer_name(arguments.config), arguments.plans)
-    folds = export_model(model, arguments.folder)
+    model, chosen = chosen_or_named(dataset, arguments.config, arguments.plans)
+    networks = (export_choice if chosen else export_model)(model, arguments.folder)
     size = sum(path.stat().st_size for path in arguments.folder.rglob("*") if path.is_file())
-    print(f"{folds} fold(s) of {arguments.config}, {size / 2**20:.1f} MiB: {arguments.folder}")
-    if (weights := read_json(model / "plans.json")["nucplan"].get("weights")) is not None:
+    source = model / CHOICE if chosen else model.name
+    print(f"{networks} network(s) of {source}, {size / 2**20:.1f} MiB: {arguments.folder}")
+    if (weights := read_json(arguments.folder / "plans.json")["nucplan"].get("weights")) is not None:
         print(f"it holds the pretrained weights of {Path(weights['file']).name}: see whether you may pass them on.")
     print(f"predict with them: nucplan_predict {arguments.folder} INPUT OUTPUT")

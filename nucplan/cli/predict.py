@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nucplan.cli import common
+from nucplan.cli.models import chosen_or_named
 from nucplan.errors import NucplanError
-from nucplan.layout import PLANS_NAME, activate, find_dataset, resolve_roots
-from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
+from nucplan.layout import CHOICE, activate, find_dataset, resolve_roots
+from trainers import CONFIGS, DEFAULT_CONFIG
 
 EXAMPLES = """\
   nucplan_predict 7 slides/ nuclei/
@@ -36,7 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "output", metavar="OUTPUT", type=Path, help="folder to write to; images that are done there are skipped"
     )
-    made.add_argument("--config", choices=list(CONFIGS), help=f"default: {DEFAULT_CONFIG}")
+    made.add_argument(
+        "--config",
+        choices=list(CONFIGS),
+        help=f"default: the ensemble that nucplan_benchmark chose, or else {DEFAULT_CONFIG}",
+    )
     made.add_argument("--plans", metavar="NAME", help="which plans, where others than the dataset's own were trained")
     made.add_argument(
         "--mpp",
@@ -59,48 +64,53 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: argparse.Namespace) -> None:
-    folder = _model(arguments)
+    folder, chosen = _model(arguments)
     images = _images(arguments.input)
     # nnU-Net asks for its folders; prediction needs none of them.
     activate(resolve_roots(arguments.root), make=False)
 
-    from nucplan.datasets.raw import parse_dataset_json
     from nucplan.devices import choose_device
     from nucplan.inference.folders import predict_images, refuse_output
     from nucplan.inference.pixel_size import scale_to_model
     from nucplan.inference.predictor import Predictor
 
     refuse_output(images, arguments.output)
-    predictor = Predictor.from_folder(folder, choose_device(arguments.device), arguments.mirror)
+    load = Predictor.from_choice if chosen else Predictor.from_folder
+    predictor = load(folder, choose_device(arguments.device), arguments.mirror)
     if arguments.explain_boundary and not predictor.has_boundary:
-        model = f"The config '{arguments.config}'" if arguments.config else str(folder)
+        model = f"The config '{arguments.config}'" if arguments.config else f"The ensemble of {folder}"
         raise NucplanError(
             f"{model} has no boundary head for --explain-boundary to show; "
             f"take a model of another --config ({DEFAULT_CONFIG} has one), or leave the option out."
         )
-    model_mpp = parse_dataset_json(folder / "dataset.json").mpp
+    model_mpp = predictor.mpp
     scale = scale_to_model(arguments.mpp, model_mpp)
     mpp = model_mpp if arguments.mpp is None else arguments.mpp
     counts = predict_images(
         predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite, scale, arguments.explain_boundary
     )
     print(_report(counts, len(predictor.networks), arguments.output))
+    if chosen:
+        print(f"with the ensemble of {folder / CHOICE}; --config names another one.")
     if arguments.mpp is None and model_mpp is not None:
         print(f"assuming {model_mpp:g} um per pixel, as in training; --mpp says otherwise.")
 
 
-def _model(arguments: argparse.Namespace) -> Path:
-    """The folder of the ensemble: an exported one, or that of a dataset's config and plans."""
+def _model(arguments: argparse.Namespace) -> tuple[Path, bool]:
+    """The folder of the ensemble, and whether it holds a choice among models rather than one of them.
+
+    It is an exported one, or else that of a dataset's config and plans where these are named or nothing was chosen.
+    """
     exported = Path(arguments.model)
     if not (exported / "plans.json").is_file():
         if len(exported.parts) > 1 or exported.is_absolute():
             raise NucplanError(f"{exported} is no exported model (it has no plans.json); check the path.")
         dataset = find_dataset(resolve_roots(arguments.root), arguments.model)
-        return dataset.model(trainer_name(arguments.config or DEFAULT_CONFIG), arguments.plans or PLANS_NAME)
+        return chosen_or_named(dataset, arguments.config, arguments.plans)
     unread = [name for name in ("config", "plans") if getattr(arguments, name) is not None]
     if unread:
         raise NucplanError(f"{exported} is one ensemble, for which --{unread[0]} says nothing; leave it out.")
-    return exported
+    return exported, False
 
 
 def _images(source: Path) -> dict[str, Path]:
@@ -121,7 +131,7 @@ def _images(source: Path) -> dict[str, Path]:
 def _report(counts: dict[str, int | None], networks: int, output: Path) -> str:
     done = [count for count in counts.values() if count is not None]
     kept = len(counts) - len(done)
-    lines = [f"{sum(done)} nuclei in {len(done)} image(s), {networks} fold(s) averaged: {output}"]
+    lines = [f"{sum(done)} nuclei in {len(done)} image(s), {networks} network(s) averaged: {output}"]
     if kept:
         lines.append(f"{kept} image(s) were done before and are kept; --overwrite predicts them anew.")
     return "\n".join(lines)

@@ -36,8 +36,7 @@ def predict_explained(
         raise ValueError("these networks have no boundary heads, so there is nothing to explain")
     resampled = at_model_size(image, scale)
     shape = resampled.shape[:2]
-    maps, region = predictor.probabilities(resampled, progress)
-    found = predictor.decode(maps, region, shape)
+    found, maps, region = predictor.predict(resampled, progress)
     instances = at_image_size(found, image.shape[:2])
     frame = _frame(region, shape, image.shape[:2])
     decisions = in_image(explain(maps, predictor.decoder_plan), instances.labels, frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from nucplan.checkpoints import load_checkpoint, save_checkpoint
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, read_json, write_json
-from nucplan.inference.predictor import DATASET, ORIGIN, PLANS, made_by, refuse_foreign, trained_folds
+from nucplan.inference.choice import read_choice, with_decoder
+from nucplan.inference.predictor import DATASET, ORIGIN, PLANS, chosen_by, made_by, refuse_foreign, trained_folds
 from nucplan.layout import FINAL
 
 # What prediction reads and what may be known; the rest tells how to train on, on which cases and where.
@@ -37,21 +39,66 @@ def export_model(model: Path, target: Path) -> int:
         then.
     """
     checkpoints = trained_folds(model)
-    plans, dataset_json = read_json(model / PLANS), read_json(model / DATASET)
+    networks = {path.parent.name: path for path in checkpoints}
+    _write(networks, read_json(model / PLANS), read_json(model / DATASET), made_by(model, checkpoints), target)
+    return len(checkpoints)
+
+
+def export_choice(results: Path, target: Path) -> int:
+    """Write the ensemble of ``inference.json`` to a new folder, as `export_model` writes that of one model.
+
+    Its plan decodes as was chosen. Networks of several configs lie in ``fold_<k>_<config>``.
+
+    Parameters
+    ----------
+    results : path
+        The folder of all models of a dataset.
+    target : path
+
+    Returns
+    -------
+    int
+        How many networks there were.
+
+    Raises
+    ------
+    NucplanError
+        As `export_model`, and if ``inference.json`` or a network that it names is missing or another one than it was.
+    """
+    choice = read_choice(results)
+    checkpoints = choice.checkpoints(results)
+    config_of = {model: config for config, model in choice.configs.items()}
+    several = len(config_of) > 1
+    networks = {
+        path.parent.name + (f"_{config_of[path.parents[1].name]}" if several else ""): path for path in checkpoints
+    }
+    folder = checkpoints[0].parents[1]
+    boundary = any(load_checkpoint(path)["network_kwargs"].get("boundary_strides") for path in checkpoints)
+    plans = with_decoder(read_json(folder / PLANS), choice.decoder, boundary)
+    _write(networks, plans, read_json(folder / DATASET), chosen_by(choice, results), target)
+    return len(checkpoints)
+
+
+def _write(
+    networks: Mapping[str, Path],
+    plans: dict[str, Any],
+    dataset_json: dict[str, Any],
+    origin: dict[str, Any],
+    target: Path,
+) -> None:
+    """Write networks by the name of their folder, and what they need; whole or not at all."""
     if target.exists():
         raise NucplanError(f"{target} exists already; name a folder that does not, or move that one away.")
     with atomic_path(target) as temporary:
         temporary.mkdir()
-        for checkpoint in checkpoints:
+        for name, checkpoint in networks.items():
             content = load_checkpoint(checkpoint)
             refuse_foreign(content, checkpoint)
-            folder = temporary / checkpoint.parent.name
-            folder.mkdir()
-            save_checkpoint({key: content[key] for key in NETWORK}, folder / FINAL)
+            (temporary / name).mkdir()
+            save_checkpoint({key: content[key] for key in NETWORK}, temporary / name / FINAL)
         write_json(temporary / PLANS, _without_cases(plans))
         write_json(temporary / DATASET, _without_data(dataset_json))
-        write_json(temporary / ORIGIN, made_by(model, checkpoints))
-    return len(checkpoints)
+        write_json(temporary / ORIGIN, origin)
 
 
 def _without_cases(plans: dict[str, Any]) -> dict[str, Any]:

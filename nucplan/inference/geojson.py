@@ -74,6 +74,8 @@ def _features(
         row = nucleus - 1
         k = int(table.class_id[row])
         measurements = {"Probability": round(float(probability[row]), 4)}
+        if table.confidence is not None:
+            measurements["Confidence"] = round(float(table.confidence[row]), 4)
         measurements["Area px^2"] = int(table.area[row])
         if mpp is not None:
             measurements["Area µm^2"] = round(float(table.area[row]) * mpp**2, 3)

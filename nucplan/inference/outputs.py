@@ -100,7 +100,7 @@ def write_table(
 
     Centroids have (0, 0) at the centre of the first pixel; boxes are half open. ``probability`` is that of the class
     of the nucleus, the mean over its pixels as the network gives it (`NucleusTable.probability`): with one class, too,
-    it tells sure nuclei from doubtful ones.
+    it tells sure nuclei from doubtful ones. An ensemble adds ``confidence``, how far its networks agree.
     """
     lengths = {
         "centroid_x": table.centroid[:, 1],
@@ -117,15 +117,21 @@ def write_table(
         columns["area_um2"] = table.area * mpp**2
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["id", "class", "probability", *columns])
+        writer.writerow(["id", "class", *_shares(table), *columns])
         writer.writerows(_rows(table, class_names, list(columns.values())))
 
 
 def _rows(table: NucleusTable, class_names: Sequence[str], columns: list[np.ndarray]) -> Iterator[tuple]:
     names = [class_names[k - 1] for k in table.class_id.tolist()]
-    chances = [f"{chance:.4f}" for chance in table.probability.tolist()]
+    shares = [[f"{share:.4f}" for share in column.tolist()] for column in _shares(table).values()]
     values = [np.round(column, 3).tolist() for column in columns]
-    yield from zip(table.id.tolist(), names, chances, *values, strict=True)
+    yield from zip(table.id.tolist(), names, *shares, *values, strict=True)
+
+
+def _shares(table: NucleusTable) -> dict[str, np.ndarray]:
+    """Columns from 0 to 1, by name."""
+    confidence = {} if table.confidence is None else {"confidence": table.confidence}
+    return {"probability": table.probability, **confidence}
 
 
 def write_splits(path: str | os.PathLike, table: SplitTable) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,19 +15,16 @@ from torch import nn
 
 from nucplan import __version__
 from nucplan.checkpoints import load_checkpoint
-from nucplan.datasets.raw import parse_labels
+from nucplan.datasets.raw import check_pixel_size, parse_labels
+from nucplan.decoder_plan import DecoderPlan, needs_boundary
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash, read_json
+from nucplan.inference.agreement import MeanMaps, agreement
+from nucplan.inference.choice import Choice, read_choice, with_decoder
 from nucplan.inference.placement import at_image_grid
 from nucplan.inference.tiles import has_boundary, predict_probabilities
-from nucplan.instances import (
-    DecoderPlan,
-    Instances,
-    NucleusProbabilities,
-    decode,
-    relabelled,
-)
-from nucplan.layout import CONFIGURATION, FINAL
+from nucplan.instances import Instances, NucleusProbabilities, decode, relabelled
+from nucplan.layout import CHOICE, CONFIGURATION, FINAL
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.plans import decision
 
@@ -37,6 +34,24 @@ PLANS, DATASET, ORIGIN = "plans.json", "dataset.json", "origin.json"
 PIXELS_PER_PASS = {"cpu": 8 * 128**2, "cuda": 16 * 256**2}
 
 
+class Prediction(NamedTuple):
+    """Nuclei of a picture and the maps that they were decoded from.
+
+    Attributes
+    ----------
+    instances : Instances
+        At the size of the picture.
+    maps : NucleusProbabilities
+        Mean of the networks, at the planned scale.
+    region : list of (start, stop)
+        Rows and columns of the picture that the maps cover.
+    """
+
+    instances: Instances
+    maps: NucleusProbabilities
+    region: list[tuple[int, int]]
+
+
 @dataclass
 class Predictor:
     """An ensemble and everything it needs from its plan.
@@ -44,7 +59,8 @@ class Predictor:
     Attributes
     ----------
     networks
-        In evaluation mode, on ``device``; their probabilities are averaged.
+        In evaluation mode, on ``device``; their probabilities are averaged, those of boundaries over the networks that
+        predict them.
     plans, dataset_json
         As they lie in the model folder.
     device
@@ -76,15 +92,39 @@ class Predictor:
         networks = [load_network(path, device) for path in folds]
         return cls(networks, plans, dataset_json, device, mirror, {**made_by(folder, folds), "mirror": mirror})
 
+    @classmethod
+    def from_choice(cls, results: Path, device: torch.device, mirror: bool = False) -> Predictor:
+        """Load the ensemble that ``inference.json`` in the folder of all models of a dataset names.
+
+        Raises
+        ------
+        NucplanError
+            If that file or a network that it names is missing, damaged or another one than it was.
+        """
+        choice = read_choice(results)
+        checkpoints = choice.checkpoints(results)
+        networks = [load_network(path, device) for path in checkpoints]
+        folder = checkpoints[0].parents[1]
+        plans = with_decoder(read_json(folder / PLANS), choice.decoder, any(map(has_boundary, networks)))
+        record = {**chosen_by(choice, results), "mirror": mirror}
+        return cls(networks, plans, read_json(folder / DATASET), device, mirror, record)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes 1..K, in order."""
         return parse_labels(self.dataset_json["labels"], Path("dataset.json"))[0]
 
     @property
+    def mpp(self) -> float | None:
+        """Microns per pixel of the training data, where known."""
+        size = (self.dataset_json.get("nuclei") or {}).get("mpp")
+        check_pixel_size(size, DATASET)
+        return size
+
+    @property
     def has_boundary(self) -> bool:
-        """Whether the networks predict boundaries."""
-        return has_boundary(self.networks)
+        """Whether any of the networks predicts boundaries."""
+        return any(map(has_boundary, self.networks))
 
     @property
     def gate_strength(self) -> float:
@@ -97,40 +137,68 @@ class Predictor:
         return DecoderPlan.from_dict(self._decision("decoder" if self.has_boundary else "foreground_decoder"))
 
     def __call__(self, image: np.ndarray, progress=iter) -> Instances:
-        """Nuclei of one picture.
+        """Nuclei of one picture; see `predict`."""
+        return self.predict(image, progress).instances
+
+    def predict(self, image: np.ndarray, progress=iter) -> Prediction:
+        """Nuclei of one picture, and what they were decoded from.
+
+        With several networks each nucleus has a confidence, for which the maps of each are decoded, too.
 
         Parameters
         ----------
         image
             (H, W) or (H, W, C), uint8 or uint16, with the channels and the pixel size of the training data.
         progress
-            Wraps the rows of tiles, for a progress bar.
+            Wraps the rows of tiles of each network, for a progress bar.
 
         Returns
         -------
-        Instances
-            At the size of the picture. Black margins hold no nuclei, and neither does an all-black picture.
+        Prediction
+            Black margins hold no nuclei, and neither does an all-black picture.
 
         Raises
         ------
         NucplanError
             If the number of channels is not that of the training data.
         """
-        maps, region = self.probabilities(image, progress)
-        return self.decode(maps, region, image.shape[:2])
+        alone: list[np.ndarray] = []
 
-    def probabilities(self, image: np.ndarray, progress=iter) -> tuple[NucleusProbabilities, list[tuple[int, int]]]:
+        def look(maps: NucleusProbabilities) -> None:
+            if len(self.networks) > 1:
+                alone.append(decode(maps, self._decoder_of(maps)).labels)
+
+        maps, region = self.probabilities(image, progress, look)
+        instances = decode(maps, self.decoder_plan)
+        if alone:
+            confidence = agreement(instances.labels, alone)
+            instances = Instances(instances.labels, replace(instances.table, confidence=confidence))
+        return Prediction(_in_picture(instances, region, image.shape[:2]), maps, region)
+
+    def probabilities(
+        self, image: np.ndarray, progress=iter, look: Callable[[NucleusProbabilities], None] = lambda _maps: None
+    ) -> tuple[NucleusProbabilities, list[tuple[int, int]]]:
         """Probability maps (h, w) at the planned scale, and the rows and columns of the picture that they cover.
 
         The networks are not asked about an all-black picture: its maps, at its own scale, are certain background.
+        ``look`` is shown the maps of each network alone.
         """
         self._refuse_other_channels(image)
-        if not image.any():
-            return self._background(image.shape[:2]), [(0, side) for side in image.shape[:2]]
-        network_input, region = self._preprocess(image)
+        network_input, region = self._preprocess(image) if image.any() else (None, [(0, n) for n in image.shape[:2]])
+        mean = MeanMaps()
+        for network in self.networks:
+            if network_input is None:
+                maps = self._background(image.shape[:2], has_boundary(network))
+            else:
+                maps = self._of_network(network, network_input, progress)
+            look(maps)
+            mean.add(maps)
+        return mean.mean(), region
+
+    def _of_network(self, network: nn.Module, network_input: np.ndarray, progress) -> NucleusProbabilities:
         patch = self._decision("patch_size")[0]
-        maps = predict_probabilities(
-            self.networks,
+        return predict_probabilities(
+            network,
             network_input,
             tile=patch,
             overlap=self._decision("tile_overlap"),
@@ -139,7 +207,6 @@ class Predictor:
             mirror=self.mirror,
             progress=progress,
         )
-        return maps, region
 
     def decode(
         self,
@@ -149,17 +216,22 @@ class Predictor:
         plan: DecoderPlan | None = None,
     ) -> Instances:
         """Nuclei at the size (H, W) of the picture from what `probabilities` returned, by another plan where given."""
-        instances = decode(maps, plan or self.decoder_plan)
-        labels = at_image_grid(instances.labels, region, shape)
-        return instances if labels is instances.labels else relabelled(instances, labels)
+        return _in_picture(decode(maps, plan or self.decoder_plan), region, shape)
 
     def _decision(self, name: str) -> Any:
         return decision(self.plans, name)
 
-    def _background(self, shape: tuple[int, int]) -> NucleusProbabilities:
+    def _decoder_of(self, maps: NucleusProbabilities) -> DecoderPlan:
+        """How the maps of one network are decoded: without the boundary where it has none and others do."""
+        plan = self.decoder_plan
+        if maps.boundary is None and needs_boundary(plan.name):
+            return DecoderPlan.from_dict(self._decision("foreground_decoder"))
+        return plan
+
+    def _background(self, shape: tuple[int, int], boundary: bool) -> NucleusProbabilities:
         semantic = np.zeros((1 + len(self.class_names), *shape), np.float16)
         semantic[0] = 1
-        return NucleusProbabilities(semantic, np.zeros(shape, np.float16) if self.has_boundary else None)
+        return NucleusProbabilities(semantic, np.zeros(shape, np.float16) if boundary else None)
 
     def _refuse_other_channels(self, image: np.ndarray) -> None:
         expected, found = len(self.dataset_json["channel_names"]), np.atleast_3d(image).shape[2]
@@ -187,6 +259,11 @@ class Predictor:
         return np.ascontiguousarray(data[:, 0]), [
             tuple(map(int, side)) for side in properties["bbox_used_for_cropping"][1:]
         ]
+
+
+def _in_picture(instances: Instances, region: list[tuple[int, int]], shape: tuple[int, int]) -> Instances:
+    labels = at_image_grid(instances.labels, region, shape)
+    return instances if labels is instances.labels else relabelled(instances, labels)
 
 
 def trained_folds(folder: Path) -> list[Path]:
@@ -218,6 +295,19 @@ def made_by(folder: Path, folds: Sequence[Path]) -> dict[str, Any]:
         "dataset": file_hash(folder / DATASET),
     }
     return found if exported is None else found | {"exported_from": exported}
+
+
+def chosen_by(choice: Choice, results: Path) -> dict[str, Any]:
+    """What tells the ensemble of a choice from others, as `made_by` does for the folds of one model."""
+    folder = results / next(iter(choice.configs.values()))
+    return {
+        "nucplan": __version__,
+        "model": f"{results.resolve().name}/{CHOICE}",
+        "folds": dict(choice.weights),
+        "plans": file_hash(folder / PLANS),
+        "dataset": file_hash(folder / DATASET),
+        "decoder": choice.decoder.to_dict(),
+    }
 
 
 def refuse_foreign(content: dict[str, Any], checkpoint: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def gaussian_window(tile: int) -> np.ndarray:
 
 @torch.inference_mode()
 def predict_probabilities(
-    networks: Sequence[nn.Module],
+    network: nn.Module,
     image: np.ndarray,
     tile: int,
     overlap: int,
@@ -45,19 +45,19 @@ def predict_probabilities(
     mirror: bool = False,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> NucleusProbabilities:
-    """Mean class and boundary probabilities of an ensemble.
+    """Class and boundary probabilities of an image.
 
     Works through the image one row of tiles at a time; beside image and result it holds one band of accumulated
-    probabilities, whatever the number of networks.
+    probabilities.
 
     Parameters
     ----------
-    networks
-        Each with ``maps(images)``, in evaluation mode on ``device``; all or none with a boundary.
+    network
+        With ``maps(images)``, in evaluation mode on ``device``.
     image
         (C, H, W) float32, normalised, at the planned scale.
     tile, overlap
-        In pixels; the tile is a multiple of what the networks need.
+        In pixels; the tile is a multiple of what the network needs.
     batch_size
         Tiles per forward pass.
     device
@@ -82,7 +82,7 @@ def predict_probabilities(
         for first in range(0, len(columns), batch_size):
             chosen = columns[first : first + batch_size]
             tiles = np.stack([padded[:, row : row + tile, c : c + tile] for c in chosen])
-            probabilities = _ensemble(networks, torch.from_numpy(tiles).to(device), mirror).float().cpu()
+            probabilities = _mirrored(network, torch.from_numpy(tiles).to(device), mirror).float().cpu()
             if band is None:
                 band = torch.zeros(probabilities.shape[1], tile, width)
                 weight = torch.zeros(tile, width)
@@ -94,23 +94,21 @@ def predict_probabilities(
         result[:, row:next_row] = (band[:, :done] / weight[:done]).numpy()
         band, weight = _advance(band, done), _advance(weight, done)
     result = result[:, : image.shape[1], : image.shape[2]]
-    return NucleusProbabilities(result[:-1], result[-1]) if has_boundary(networks) else NucleusProbabilities(result)
+    return NucleusProbabilities(result[:-1], result[-1]) if has_boundary(network) else NucleusProbabilities(result)
 
 
-def has_boundary(networks: Sequence[nn.Module]) -> bool:
-    """Whether all of these networks have boundary heads."""
-    return all(getattr(network, "boundary_strides", ()) for network in networks)
+def has_boundary(network: nn.Module) -> bool:
+    """Whether a network has boundary heads."""
+    return bool(getattr(network, "boundary_strides", ()))
 
 
-def _ensemble(networks: Sequence[nn.Module], images: Tensor, mirror: bool) -> Tensor:
+def _mirrored(network: nn.Module, images: Tensor, mirror: bool) -> Tensor:
     mirrors = MIRRORS if mirror else MIRRORS[:1]
-    total = torch.zeros(())
+    total = torch.zeros((), device=images.device)
     with mixed_precision(images.device):
-        for network in networks:
-            for axes in mirrors:
-                probabilities = _probabilities(network.maps(torch.flip(images, axes)))
-                total = total.to(images.device) + torch.flip(probabilities, axes)
-    return total / (len(networks) * len(mirrors))
+        for axes in mirrors:
+            total = total + torch.flip(_probabilities(network.maps(torch.flip(images, axes))), axes)
+    return total / len(mirrors)
 
 
 def _probabilities(maps: NucleusMaps) -> Tensor:

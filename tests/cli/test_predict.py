@@ -59,7 +59,7 @@ def test_each_image_of_a_mixed_folder_gets_four_files_that_agree(scenes, predict
         assert all(float(row["area_um2"]) == pytest.approx(float(row["area_px"]) / 16, abs=1e-3) for row in rows)
         total += len(rows)
     assert total > 0
-    assert f"{total} nuclei in 3 image(s), 2 fold(s) averaged" in capsys.readouterr().out
+    assert f"{total} nuclei in 3 image(s), 2 network(s) averaged" in capsys.readouterr().out
 
 
 def test_a_dataset_is_found_by_name_and_a_single_image_is_enough(scenes, predict, tmp_path):

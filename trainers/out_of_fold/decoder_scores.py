@@ -78,20 +78,27 @@ def scorer(
 ) -> Iterator[Callable[[ScoredSet, Sequence[Candidate]], np.ndarray]]:
     """Give what `nucplan.decoder_search.search` scores with, on one process per core."""
     cases_of = {id(one.scored): one.cases for one in sets}
+    with decoding_processes() as pool:
+
+        def score(scored: ScoredSet, candidates: Sequence[Candidate]) -> np.ndarray:
+            plans = [candidate.plan(scored.plan) for candidate in candidates]
+            tasks = [
+                pool.submit(score_case, case.maps, case.region, case.reference, plans, case.ignore)
+                for case in cases_of[id(scored)]
+            ]
+            return np.stack([task.result() for task in progress(tasks, f"{scored.name}, {len(plans)} decoders")])
+
+        yield score
+
+
+@contextmanager
+def decoding_processes() -> Iterator[ProcessPoolExecutor]:
+    """One process per core, each of one thread."""
     # Forked processes would inherit the threads of torch and OpenCV as they happen to stand.
     context, processes = get_context("spawn"), min(MOST_PROCESSES, usable_cores())
     pool = ProcessPoolExecutor(processes, context, initializer=cv2.setNumThreads, initargs=(1,))
-
-    def score(scored: ScoredSet, candidates: Sequence[Candidate]) -> np.ndarray:
-        plans = [candidate.plan(scored.plan) for candidate in candidates]
-        tasks = [
-            pool.submit(score_case, case.maps, case.region, case.reference, plans, case.ignore)
-            for case in cases_of[id(scored)]
-        ]
-        return np.stack([task.result() for task in progress(tasks, f"{scored.name}, {len(plans)} decoders")])
-
     try:
-        yield score
+        yield pool
     finally:
         # Whoever stops does not wait for what has not begun.
         pool.shutdown(cancel_futures=True)

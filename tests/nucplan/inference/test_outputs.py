@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tifffile
 
 from nucplan.inference.outputs import remove_outputs, write_outputs
-from nucplan.instances import DecoderPlan, NucleusProbabilities, decode, instances_from_labels
+from nucplan.instances import DecoderPlan, Instances, NucleusProbabilities, decode, instances_from_labels
 
 IMAGE = np.full((30, 40, 3), 120, np.uint8)
 
@@ -61,6 +62,19 @@ def test_without_a_pixel_size_the_columns_are_the_documented_ones(tmp_path):
     assert (tmp_path / "a.csv").read_text().splitlines()[0] == (
         "id,class,probability,centroid_x_px,centroid_y_px,area_px,box_x0_px,box_y0_px,box_x1_px,box_y1_px"
     )
+
+
+def test_an_ensemble_adds_its_confidence_to_table_and_outlines(tmp_path):
+    labels = np.zeros((20, 20), np.int32)
+    labels[3:8, 3:8] = 1
+    found = instances_from_labels(labels)
+    for confidence, expected in ((None, None), (np.array([0.25], np.float32), "0.2500")):
+        instances = Instances(found.labels, dataclasses.replace(found.table, confidence=confidence))
+        write_outputs(tmp_path, "a", np.zeros((20, 20), np.uint8), instances, ["nucleus"], overlay=False)
+        with open(tmp_path / "a.csv") as stream:
+            assert next(csv.DictReader(stream)).get("confidence") == expected
+        (outline,) = json.loads((tmp_path / "a.geojson").read_text())["features"]
+        assert outline["properties"]["measurements"].get("Confidence") == (None if expected is None else 0.25)
 
 
 def test_probability_tells_sure_nuclei_from_doubtful_ones_also_with_one_class(tmp_path):

@@ -66,6 +66,14 @@ def test_an_ensemble_gives_the_mean_of_the_probabilities_of_its_folds(ensemble):
         np.testing.assert_allclose(found, np.mean([a, b], axis=0, dtype=np.float32), atol=2e-3)
 
 
+def test_an_ensemble_tells_how_far_its_networks_agree_and_one_network_alone_does_not(bright):
+    predictor = bright()
+    assert predictor(discs()).table.confidence is None
+    same = dataclasses.replace(predictor, networks=predictor.networks * 2)
+    np.testing.assert_allclose(same(discs()).table.confidence, 1, atol=0.1)
+    assert same(np.zeros((70, 90, 3), np.uint8)).table.confidence.shape == (0,)
+
+
 def test_networks_with_a_boundary_are_decoded_with_it_and_others_without(ensemble, bright):
     assert ensemble.has_boundary
     planned = ensemble.plans["nucplan"]["decisions"]["decoder"]["value"]

@@ -57,33 +57,23 @@ def test_tiles_cover_everything_with_the_overlap(length, tile, data):
 def test_a_pointwise_network_gives_the_untiled_result(height, width, tiling, mirror, batch):
     image = random_image(height, width)
     tile, overlap = tiling
-    found = predict_probabilities([Pointwise()], image, tile, overlap, batch, CPU, mirror)
+    found = predict_probabilities(Pointwise(), image, tile, overlap, batch, CPU, mirror)
     assert found.semantic.dtype == np.float16
     assert found.boundary is None
     np.testing.assert_allclose(found.semantic, softmax_of(image), atol=2e-3)
 
 
-def test_the_boundary_is_the_mean_over_networks_and_heads_of_which_the_finer_count_twice():
+def test_the_boundary_is_the_mean_over_heads_of_which_the_finer_count_twice():
     image = random_image(20, 40)
-    found = predict_probabilities([Pointwise(scale, (1, 4)) for scale in (1, 2)], image, 16, 8, 3, CPU)
-    heads = [
-        weight * torch.from_numpy(stride * scale * image[0]).sigmoid()
-        for stride, weight in ((1, 2), (4, 1))
-        for scale in (1, 2)
-    ]
-    np.testing.assert_allclose(found.boundary, torch.stack(heads).sum(0) / 6, atol=2e-3)
-    np.testing.assert_allclose(found.semantic, (softmax_of(image, 1) + softmax_of(image, 2)) / 2, atol=2e-3)
-
-
-def test_the_ensemble_is_the_mean_of_probabilities():
-    image = random_image(40, 40)
-    found = predict_probabilities([Pointwise(1.0), Pointwise(5.0)], image, 16, 8, 3, CPU).semantic
-    np.testing.assert_allclose(found, (softmax_of(image, 1) + softmax_of(image, 5)) / 2, atol=2e-3)
+    found = predict_probabilities(Pointwise(2, (1, 4)), image, 16, 8, 3, CPU)
+    heads = [weight * torch.from_numpy(stride * 2 * image[0]).sigmoid() for stride, weight in ((1, 2), (4, 1))]
+    np.testing.assert_allclose(found.boundary, torch.stack(heads).sum(0) / 3, atol=2e-3)
+    np.testing.assert_allclose(found.semantic, softmax_of(image, 2), atol=2e-3)
 
 
 def test_no_forward_pass_holds_more_tiles_than_asked_for():
     network = Pointwise()
-    predict_probabilities([network], np.zeros((2, 30, 300), np.float32), 16, 8, 4, CPU)
+    predict_probabilities(network, np.zeros((2, 30, 300), np.float32), 16, 8, 4, CPU)
     assert network.largest_batch == 4
 
 
@@ -94,8 +84,8 @@ def test_mirroring_averages_a_network_that_prefers_one_side():
             return NucleusMaps(torch.cat([ramp, -ramp], 1))
 
     image = np.zeros((1, 16, 16), np.float32)
-    plain = predict_probabilities([Sided()], image, 16, 8, 1, CPU).semantic
-    mirrored = predict_probabilities([Sided()], image, 16, 8, 1, CPU, mirror=True).semantic
+    plain = predict_probabilities(Sided(), image, 16, 8, 1, CPU).semantic
+    mirrored = predict_probabilities(Sided(), image, 16, 8, 1, CPU, mirror=True).semantic
     assert abs(plain[0, 0, 0] - 0.5) > 0.2
     np.testing.assert_allclose(mirrored, 0.5, atol=1e-3)
 

@@ -1,0 +1,170 @@
+"""The test part under every ensemble and each of its folds: ``python -m trainers.score_test DATASET --output FILE``.
+
+Nothing was trained, planned or chosen on the test part, so that its figures hold after a choice. Each network predicts
+each image once; the single folds, the ensemble of each config (both decoded as planned) and the chosen ensemble are
+scored on these maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nucplan.cli import common
+from nucplan.errors import NucplanError
+from nucplan.layout import CHOICE, FINAL, FOLDS, PLANS_NAME, Dataset
+
+if TYPE_CHECKING:
+    from nucplan.decoder_plan import DecoderPlan
+    from nucplan.inference.predictor import Predictor
+    from nucplan.metrics.image import ImageCounts
+    from trainers.out_of_fold.runs import Models
+
+DESCRIPTION = """\
+Score the images of the test part, which had no say in any training or choice: each fold alone, the ensemble of each
+config, and the chosen ensemble."""
+EXAMPLES = """\
+  python -m trainers.score_test Tissue --output test.json
+  python -m trainers.score_test 2 --configs baseline,boundary --folds 0,1 --output test.json"""
+
+
+class Row(NamedTuple):
+    """Networks that are scored together: the folds of some configs, and the decoder of their mean maps."""
+
+    name: str
+    configs: tuple[str, ...]
+    folds: tuple[int, ...]
+    decoder: DecoderPlan
+    chosen: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = common.parser("python -m trainers.score_test", DESCRIPTION, EXAMPLES)
+    made.add_argument("dataset", metavar="DATASET", help="id or name of a dataset with a test part")
+    made.add_argument("--configs", metavar="A,B", help="default: all with a finished fold")
+    made.add_argument("--folds", metavar="0,1", help="default: all that every config has finished")
+    made.add_argument("--output", metavar="FILE", type=Path, required=True, help="where the scores go (JSON)")
+    common.add_device(made)
+    made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
+    return common.run(_command, made, argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
+    from nucplan.layout import activate, find_dataset, resolve_roots
+
+    roots = resolve_roots(arguments.root)
+    dataset = find_dataset(roots, arguments.dataset)
+    activate(roots)
+
+    from nucplan.datasets.raw import RawDataset
+    from nucplan.devices import choose_device
+    from nucplan.metrics.folders import write_metrics
+    from trainers.out_of_fold.runs import compared_models, shared_folds
+
+    raw = RawDataset(dataset)
+    cases = raw.cases("Ts")
+    if not cases:
+        raise NucplanError(f"{dataset.part('images', 'Ts')} holds no image; convert with --test-split for a test part.")
+    configs = arguments.configs.split(",") if arguments.configs else None
+    models = compared_models(dataset, configs, PLANS_NAME, reference=False)
+    wanted = FOLDS if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
+    folds = shared_folds(dataset, models, wanted)
+    rows = _rows(dataset, models, folds)
+    scored = _scored(dataset, models, rows, choose_device(arguments.device))
+    content = {
+        "images": len(cases),
+        "groups": len({raw.info.groups.get(case, case) for case in cases}),
+        "rows": [_numbers(row, scored[row.name]) for row in rows],
+        "made_by": shlex.join(["python", "-m", "trainers.score_test", *arguments.words]),
+    }
+    write_metrics(arguments.output, content)
+    print(f"{len(cases)} images of the test part, {len(rows)} rows: {arguments.output}")
+
+
+def _rows(dataset: Dataset, models: Models, folds: Sequence[int]) -> list[Row]:
+    """Every fold of every config, the ensemble of every config, and the choice, where it is one of these networks."""
+    from nucplan.inference.choice import read_choice
+    from trainers.out_of_fold.decoders import decoders_anew
+
+    plans = decoders_anew(dataset, models)
+    rows = [Row(f"{name}, fold {fold}", (name,), (fold,), plan) for name, plan in plans.items() for fold in folds]
+    rows += [Row(f"{name}, ensemble", (name,), tuple(folds), plan) for name, plan in plans.items()]
+    if (dataset.results / CHOICE).is_file():
+        choice = read_choice(dataset.results)
+        if set(choice.configs) <= set(models) and set(choice.folds) <= set(folds):
+            choice.checkpoints(dataset.results)
+            rows.append(Row("the choice", tuple(choice.configs), choice.folds, choice.decoder, chosen=True))
+    return rows
+
+
+def _scored(dataset: Dataset, models: Models, rows: Sequence[Row], device: Any) -> dict[str, list[ImageCounts]]:
+    """Counts of the test images by row."""
+    from nucplan.datasets.raw import RawDataset
+    from trainers.out_of_fold.scores import OutOfFoldScores
+
+    raw, width = RawDataset(dataset), OutOfFoldScores(dataset).boundary_width
+    wanted = sorted({(name, fold) for row in rows for name in row.configs for fold in row.folds})
+    networks = {(name, fold): _open(models[name], fold, device) for name, fold in wanted}
+    found: dict[str, list[ImageCounts]] = {row.name: [] for row in rows}
+    for case in common.progress(raw.cases("Ts"), f"{dataset.name}, test part"):
+        for row, counts in zip(rows, _counts_of_rows(raw, case, networks, rows, width), strict=True):
+            found[row.name].append(counts)
+    return found
+
+
+def _open(model: Path, fold: int, device: Any) -> Predictor:
+    from nucplan.files import read_json
+    from nucplan.inference.predictor import Predictor, load_network
+
+    network = load_network(model / f"fold_{fold}" / FINAL, device)
+    return Predictor([network], read_json(model / "plans.json"), read_json(model / "dataset.json"), device)
+
+
+def _counts_of_rows(
+    raw: Any, case: str, networks: Mapping[tuple[str, int], Predictor], rows: Sequence[Row], width: int
+) -> Iterator[ImageCounts]:
+    """Counts of one image by row; each network predicts it once."""
+    from nucplan.ensemble_choice import mean_maps
+    from nucplan.metrics.image import evaluate_image
+
+    image, reference = raw.image(case, "Ts"), raw.instances(case, "Ts")
+    classes = _classes(reference, raw.classes_map(case, "Ts"))
+    maps = {key: predictor.probabilities(image) for key, predictor in networks.items()}
+    for row in rows:
+        keys = [(name, fold) for fold in row.folds for name in sorted(row.configs)]
+        region = maps[keys[0]][1]
+        found = networks[keys[0]].decode(
+            mean_maps([maps[key][0] for key in keys]), region, image.shape[:2], row.decoder
+        )
+        said = dict(zip(found.table.id.tolist(), found.table.class_id.tolist(), strict=True))
+        yield evaluate_image(
+            found.labels, reference, said, classes, raw.ignored(case, "Ts"), raw.info.mpp, width, name=case
+        )
+
+
+def _classes(reference: Any, class_map: Any) -> dict[int, int]:
+    """Id to class: that of its first pixel, as a nucleus has one class."""
+    import numpy as np
+
+    ids, first = np.unique(reference, return_index=True)
+    return dict(zip(ids.tolist(), class_map.ravel()[first].tolist(), strict=True))
+
+
+def _numbers(row: Row, images: Sequence[ImageCounts]) -> dict[str, Any]:
+    from nucplan.metrics.scores import ABLATION_SCORES
+
+    return {
+        "name": row.name,
+        "configs": list(row.configs),
+        "folds": list(row.folds),
+        "chosen": row.chosen,
+        "scores": {score.title: score(images) for score in ABLATION_SCORES},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
