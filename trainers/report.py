@@ -38,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("--seeds", metavar="0,1", default="0", help="default: %(default)s")
     made.add_argument("--reference", action="store_true", help="add stock nnU-Net (trainers.run_reference)")
     made.add_argument(
-        "--output", metavar="FOLDER", type=Path, required=True, help="of the report; its logs tell why a fold is missing"
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        required=True,
+        help="of the report; its logs tell why a fold is missing",
     )
     common.add_device(made)
     made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
@@ -102,7 +106,11 @@ def _versions() -> dict[str, str]:
     import nucplan
 
     packages = {name: version(name) for name in PACKAGES}
-    return {"nucplan": nucplan.__version__, "Python": platform.python_version(), "system": platform.platform()} | packages
+    return {
+        "nucplan": nucplan.__version__,
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+    } | packages
 
 
 if __name__ == "__main__":

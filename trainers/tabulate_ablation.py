@@ -90,7 +90,7 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     notes = [*remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
     notes += [f"Boundaries count within {scores.boundary_width} px."]
     notes += [f"Decoded anew, as {dataset.plans().name} says now: {describe(anew)}."] if anew else []
-    tables = ablation_tables(ablation(counts, scores.raw.info.groups, scores.test_share(folds)))
+    tables = ablation_tables(ablation(counts, scores.raw.info.groups, scores.test_shares(folds)))
     return "\n\n".join([f"### {dataset.name}", " ".join(notes), tables])
 
 

@@ -68,7 +68,7 @@ def differing_field(reference: np.ndarray, predictions: Sequence[np.ndarray], si
     found = np.array([_matched(predicted, reference) for predicted in predictions])
     differs = touching & found.any(axis=0) & ~found.all(axis=0)
     # The density decides among fields that differ equally.
-    weights = differs + touching / (touching.sum() + 1)
+    weights = differs * (touching.sum() + 1.0) + touching
     field = _field_with_most(weights, touching, reference.shape, nuclei, side)
     rows, columns = nuclei.centroids.round().astype(int).T
     inside = (field.rows.start <= rows) & (rows < field.rows.stop)

@@ -68,8 +68,8 @@ def _panel(ax: Axes, name: str, curves: Sequence[Mapping[str, Any]], look: Mappi
             epochs = whole[0]["epoch"]
             mean = np.mean([_numbers(found[name]) for found in whole], axis=0)
             every = max(1, len(epochs) // 6)
-            ax.plot(epochs, mean, color=style.colour, linestyle=style.line, marker=style.marker, markevery=every,
-                    markersize=4, linewidth=1.8, label=config)  # fmt: skip
+            look_of = {"color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 4}
+            ax.plot(epochs, mean, **look_of, markevery=every, linewidth=1.8, label=config)
     ax.set_title(name.replace("alpha", "alpha (strength of the gate)"), loc="left", fontsize=9)
     ax.tick_params(labelsize=8)
     if name == RATE:

@@ -19,16 +19,16 @@ def draw_options(inference: Mapping[str, Any]) -> bytes:
     ordered = sorted(best.items(), key=lambda item: item[1])[-MOST_OPTIONS:]
     chosen = [name == " + ".join(inference["configs"]) for name, _ in ordered]
     names = [wrapped(name, 40) for name, _ in ordered]
-    return _dots(names, [score for _, score in ordered], chosen, f"{inference['measure']}, out of fold",
-                 "Options of the ensemble, each at its best decoder")  # fmt: skip
+    x, title = f"{inference['measure']}, out of fold", "Options of the ensemble, each at its best decoder"
+    return _dots(names, [score for _, score in ordered], chosen, x, title)
 
 
 def draw_test(test: Mapping[str, Any]) -> bytes:
     """The primary score of the test part of each row; the chosen ensemble is filled."""
-    rows = test["rows"]
-    title = next(iter(rows[0]["scores"]))
-    return _dots([wrapped(row["name"], 40) for row in rows], [row["scores"].get(title) for row in rows],
-                 [row["chosen"] for row in rows], f"{title}, test part", "Test part: the ensemble against single models")  # fmt: skip
+    rows, title = test["rows"], next(iter(test["rows"][0]["scores"]))
+    names, values = [wrapped(row["name"], 40) for row in rows], [row["scores"].get(title) for row in rows]
+    chosen = [row["chosen"] for row in rows]
+    return _dots(names, values, chosen, f"{title}, test part", "Test part: the ensemble against single models")
 
 
 def _dots(names: Sequence[str], values: Sequence[float | None], chosen: Sequence[bool], x: str, title: str) -> bytes:

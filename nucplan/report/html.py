@@ -9,6 +9,7 @@ from typing import Any
 
 from nucplan.report.curve_plots import constant
 from nucplan.report.numbers import (
+    counted,
     folds_text,
     interval_text,
     number_text,
@@ -48,6 +49,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "score": score_text,
         "total": total_text,
         "interval": interval_text,
+        "counted": counted,
         "folds_text": folds_text,
         "score_remarks": score_remarks,
         "anchor": lambda name: name.replace(" ", "_"),

@@ -145,8 +145,8 @@ def _rank_panel(ax: Axes, found: Mapping[str, Any]) -> None:
         places = [place + shift for place in range(len(rows))]
         ax.plot(ranks, places, style.marker, color=style.colour, linestyle="none", label=name)
     for place, row in enumerate(rows):
-        ax.plot([row["mean"]] * 2, [place - 0.3, place + 0.3], color="black", linewidth=2.2,
-                label="mean rank" if place == 0 else None)  # fmt: skip
+        label = "mean rank" if place == 0 else None
+        ax.plot([row["mean"]] * 2, [place - 0.3, place + 0.3], color="black", linewidth=2.2, label=label)
     ax.set_title(" / ".join(found["titles"]), loc="left")
     ax.set_xlabel("rank (1: best)")
     ax.set_xticks(range(1, len(rows) + 1))

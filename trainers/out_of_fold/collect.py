@@ -25,9 +25,7 @@ from trainers.out_of_fold.states import FAILED, FINISHED, last_words
 Pictures = dict[str, bytes]
 
 
-def collect(
-    dataset: Dataset, request: ReportRequest, progress: Progress = silent
-) -> tuple[dict[str, Any], Pictures]:
+def collect(dataset: Dataset, request: ReportRequest, progress: Progress = silent) -> tuple[dict[str, Any], Pictures]:
     """Numbers and pictures of a dataset; one that was not planned has the reason under ``missing`` and nothing else."""
     content: dict[str, Any] = {"name": dataset.name, "folder": dataset.folder_name, "missing": None}
     try:
@@ -49,7 +47,7 @@ def collect(
         "failed": _failed([found.content for found in seeds]),
         "crops": fields,
         "curves": _curves(seeds),
-        "costs": {name: costs(model, _finished(seeds[0], name)) for name, model in _own(seeds[0]).items()},
+        "costs": {name: costs(model, seeds[0].finished[name]) for name, model in _own(seeds[0]).items()},
         "planned_cost": plans["nucplan"]["decisions"]["batch_size"]["from"],
         "inference": _optional(dataset.results / "inference.json"),
         "test": _optional(request.output / dataset.folder_name / "test.json"),
@@ -57,7 +55,7 @@ def collect(
             training_command(dataset, model, fold)
             for found in seeds
             for name, model in _own(found).items()
-            for fold in _finished(found, name)[:1]
+            for fold in found.finished[name][:1]
         ],
     }
     return content, pictures
@@ -94,11 +92,6 @@ def _own(found: Compared) -> dict[str, Path]:
     return {name: model for name, model in found.models.items() if name != STOCK}
 
 
-def _finished(found: Compared, config: str) -> list[int]:
-    (run,) = (run for run in found.content["runs"] if run["config"] == config)
-    return [fold["fold"] for fold in run["folds"] if fold["state"] == FINISHED]
-
-
 def _curves(seeds: Sequence[Compared]) -> list[dict[str, Any]]:
     """The curves of each training, failed ones as far as they came."""
     return [
@@ -118,9 +111,14 @@ def _started(found: Compared, config: str) -> list[int]:
 def _crops(scores: OutOfFoldScores, found: Compared, progress: Progress) -> tuple[list[dict[str, Any]], Pictures]:
     """Fields on which the configs of the first seed differ most, and their pictures."""
     fields, pictures = [], {}
-    for rank, chosen in enumerate(differing_fields(scores, found.models, found.folds, progress), start=1):
+    whole = {name: model for name, model in found.models.items() if set(found.folds) <= set(found.finished[name])}
+    for rank, chosen in enumerate(differing_fields(scores, whole, found.folds, progress), start=1):
         raw, case = scores.raw, chosen.case
-        predictions = {name: scores.labels(model, chosen.fold, case) for name, model in found.models.items()}
+        predictions = {
+            name: scores.labels(model, chosen.fold, case)
+            for name, model in found.models.items()
+            if chosen.fold in found.finished[name]
+        }
         sheet = compare_field(raw.image(case), raw.instances(case), predictions, chosen.field, raw.ignored(case))
         name = f"{scores.dataset.folder_name}/crop_{rank}"
         pictures[name] = _png(sheet)

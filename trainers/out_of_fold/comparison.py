@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from nucplan.report.ablation import ablation, known
 from trainers import trainer_name
 from trainers.out_of_fold.decoders import decoders_of_baseline
 from trainers.out_of_fold.rows import decoded_counts, decoded_rows
-from trainers.out_of_fold.runs import STOCK, STOCK_MODEL, Models, remarks, shared_folds
+from trainers.out_of_fold.runs import STOCK, STOCK_MODEL, Models, distinct_folds, remarks
 from trainers.out_of_fold.scores import OutOfFoldScores
 from trainers.out_of_fold.states import FAILED, FINISHED, RunState, run_states
 
@@ -55,33 +55,37 @@ class Compared:
     models
         Those with a finished fold.
     folds
-        That all of these have finished; empty where nothing can be compared.
+        Of the baseline, on which the others are compared with it; empty where it has none.
+    finished
+        Config -> its finished folds.
     content
         The numbers, ready for JSON: ``seed``, ``runs``, ``notes``, ``comparison`` or why there is none, ``classes``.
     """
 
     models: Models
     folds: tuple[int, ...]
+    finished: dict[str, list[int]]
     content: dict[str, Any]
 
 
 def compare(scores: OutOfFoldScores, request: ReportRequest, seed: int, progress: Progress = silent) -> Compared:
-    """Score all finished folds of a seed and compare the configs over those that all of them have."""
+    """Score all finished folds of a seed and compare each config with the first over the folds that both have."""
     asked = request.models(scores.dataset, seed)
     states = run_states(scores.dataset, asked, request.folds, seed, request.logs)
     states, counts = _scored(scores, asked, states, progress)
-    models = {name: asked[name] for name in counts}
-    content: dict[str, Any] = {"seed": seed, "runs": _runs(asked, states, counts), "notes": []}
-    folds, refused = _common_folds(scores.dataset, models, request, counts)
-    if refused is not None:
-        return Compared(models, folds, content | {"comparison": None, "not_compared": refused, "classes": None})
-    rows, failed = _with_other_decoder(scores, models, folds, counts, request.device, progress)
-    content["notes"] = [*remarks(scores.dataset, models, folds), *failed]
-    content["comparison"] = ablation(
-        rows, scores.raw.info.groups, scores.test_share(folds), classes=len(scores.class_names)
-    )
-    content |= {"not_compared": None, "classes": _classes(scores, rows)}
-    return Compared(models, folds, content)
+    models = {name: asked[name] for name in asked if name in counts}
+    content: dict[str, Any] = {"seed": seed, "runs": _runs(asked, states, counts), "notes": [], "classes": None}
+    content |= {"comparison": None, "not_compared": None}
+    baseline, *_ = request.configs
+    folds = distinct_folds(scores.dataset, list(counts.get(baseline, {})))
+    if folds:
+        rows, content["notes"] = _rows(scores, models, folds, counts, request.device, progress)
+        shares = scores.test_shares(folds)
+        content["comparison"] = ablation(rows, scores.raw.info.groups, shares, classes=len(scores.class_names))
+        content["classes"] = _classes(scores, rows)
+    else:
+        content["not_compared"] = f"{baseline} has no finished fold, and the others are compared with it."
+    return Compared(models, folds, {name: list(of) for name, of in counts.items()}, content)
 
 
 def _scored(
@@ -121,40 +125,30 @@ def _pq(counts: Counts, name: str, fold: int) -> float | None:
     return None if images is None else known(PQ_POOLED(images))
 
 
-def _common_folds(
-    dataset: Dataset, models: Models, request: ReportRequest, counts: Counts
-) -> tuple[tuple[int, ...], str | None]:
-    """The folds that are compared, or why there are none."""
-    if request.configs[0] not in models:
-        return (), f"{request.configs[0]} has no finished fold, and the others are compared with it."
-    wanted = [fold for fold in request.folds if all(fold in of for of in counts.values())]
-    try:
-        return shared_folds(dataset, models, wanted), None
-    except NucplanError as error:
-        return (), str(error)
-
-
-def _with_other_decoder(
+def _rows(
     scores: OutOfFoldScores, models: Models, folds: Sequence[int], counts: Counts, device: str, progress: Progress
 ) -> tuple[Counts, list[str]]:
-    """The rows of the table, those of boundary configs decoded as the baseline included, and why some are not."""
-    rows: Counts = {name: {fold: of[fold] for fold in folds} for name, of in counts.items()}
-    problems = []
-    for config, decoders in decoded_rows({}, decoders_of_baseline(scores.dataset, models, present=False)).items():
+    """The rows of the table, those of boundary configs decoded as the baseline included, and what to know of them."""
+    rows = {name: {fold: counts[name][fold] for fold in folds if fold in counts[name]} for name in models}
+    rows = {name: of for name, of in rows.items() if of}
+    notes = remarks(scores.dataset, models, folds)
+    own = {name: models[name] for name in rows}
+    for config, decoders in decoded_rows({}, decoders_of_baseline(scores.dataset, own, present=False)).items():
         try:
-            rows |= decoded_counts(scores, models[config], folds, decoders, device, progress)
+            rows |= decoded_counts(scores, models[config], list(rows[config]), decoders, device, progress)
         except NucplanError as error:
-            problems.append(f"{next(iter(decoders))} is left out: {error}")
-    return rows, problems
+            notes.append(f"{next(iter(decoders))} is left out: {error}")
+    return rows, notes
 
 
-def _classes(scores: OutOfFoldScores, rows: Mapping[str, Mapping[int, Sequence[ImageCounts]]]) -> dict | None:
-    """Scores of each class under each config that has classes, of all compared images together."""
+def _classes(scores: OutOfFoldScores, rows: Counts) -> dict[str, Any] | None:
+    """Scores of each class under each config that has classes and all folds, of all compared images together."""
     names = scores.class_names
     tables = {}
     for config, folds in rows.items():
         images = [image for of_fold in folds.values() for image in of_fold]
-        if names and all(image.per_class is not None for image in images):
+        is_whole = len(folds) == len(next(iter(rows.values())))
+        if names and is_whole and all(image.per_class is not None for image in images):
             of_classes = summarise(images, names)["per_class"]
             tables[config] = {name: {key: known(value) for key, value in of.items()} for name, of in of_classes.items()}
     return {"names": list(names), "rows": tables} if tables else None

@@ -45,10 +45,9 @@ class OutOfFoldScores:
     def boundary_width(self) -> int:
         return boundary_distance(self.reference_areas)
 
-    def test_share(self, folds: Sequence[int]) -> float:
-        """Validation images over training images, mean of the folds."""
-        shares = [len(self.splits[fold]["val"]) / len(self.splits[fold]["train"]) for fold in folds]
-        return sum(shares) / len(shares)
+    def test_shares(self, folds: Sequence[int]) -> dict[int, float]:
+        """Validation images over training images of each fold."""
+        return {fold: len(self.splits[fold]["val"]) / len(self.splits[fold]["train"]) for fold in folds}
 
     @property
     def class_names(self) -> tuple[str, ...]:

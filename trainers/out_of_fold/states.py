@@ -16,7 +16,7 @@ FINISHED, FAILED, NOT_RUN = "finished", "failed", "not run"
 
 
 class RunState(NamedTuple):
-    """One training: ``state`` is finished, failed or not run; ``reason`` and the ``job`` that failed say more."""
+    """One training: the ``job``, its ``state`` (finished, failed or not run) and, where it failed, the ``reason``."""
 
     config: str
     fold: int
@@ -36,7 +36,7 @@ def _state(dataset: Dataset, config: str, model: Path, fold: int, seed: int, log
         return RunState(config, fold, job, FINISHED, None)
     log = log_file(logs, job)
     if not log.is_file():
-        return RunState(config, fold, job, NOT_RUN, f"no log in {logs}")
+        return RunState(config, fold, job, NOT_RUN, None)
     return RunState(config, fold, job, FAILED, last_words(log))
 
 

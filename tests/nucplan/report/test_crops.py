@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nucplan.metrics.outcomes import Outcome
-from nucplan.palette import class_colour
 from nucplan.metrics.overlap import overlap_table
 from nucplan.metrics.panoptic import is_match
+from nucplan.palette import class_colour
 from nucplan.report.crops import FIELD_SIDES, Field, compare_field, densest_field, differing_field, field_side
 
 WHOLE = Field(slice(0, 112), slice(0, 112), 0)
