@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 
 import torch
@@ -35,10 +34,15 @@ def peak_memory(device: torch.device) -> dict[str, int | str]:
     Returns
     -------
     dict
-        ``peak_memory_bytes``, and ``peak_memory_of``: "GPU" or "process".
+        ``peak_memory_bytes``, and ``peak_memory_of``: "GPU" or "process". Empty where the system does not tell.
     """
     if device.type == "cuda":
         return {"peak_memory_bytes": torch.cuda.max_memory_allocated(device), "peak_memory_of": "GPU"}
+    if os.name != "posix":
+        return {}
+    # Imported on use: it is there on POSIX alone.
+    import resource
+
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     highest = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

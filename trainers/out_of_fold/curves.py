@@ -50,7 +50,7 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     seconds = float(np.median([one["seconds"] for one in found])) if found else None
     records = [read_json(folder / "run.json") for folder in folders if (folder / "run.json").is_file()]
     memory = [read_json(folder / "cost.json") for folder in folders if (folder / "cost.json").is_file()]
-    highest = max(memory, key=lambda one: one["peak_memory_bytes"], default={})
+    highest = max(memory, key=lambda one: one.get("peak_memory_bytes", 0), default={})
     batch = decision(read_json(model / "plans.json"), "batch_size")
     return {
         "parameters": found[0]["parameters"] if found else None,
