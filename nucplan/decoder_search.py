@@ -194,13 +194,13 @@ class NestedScore(NamedTuple):
     chosen: dict[int, Candidate]
 
 
-def nested_score(scored: ScoredSet) -> NestedScore | None:
-    """Score each fold with what the other folds choose from the coarse grid; None where there is one fold.
+def nested_score(scored: ScoredSet, folds: Collection[int] | None = None) -> NestedScore | None:
+    """Score each of the folds with what the others of them choose from the coarse grid; None where there is one fold.
 
     The best of many candidates is better on the images that chose it than on others; this figure is not. Refined
     candidates take no part: they exist because of what all folds scored.
     """
-    folds = np.unique(scored.folds).tolist()
+    folds = sorted(np.unique(scored.folds).tolist() if folds is None else folds)
     if len(folds) < 2:
         return None
     grid = scored.coarse

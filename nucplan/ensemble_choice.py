@@ -14,7 +14,7 @@ import numpy as np
 
 from nucplan.decoder_candidates import Candidate
 from nucplan.decoder_plan import DecoderPlan
-from nucplan.decoder_search import TIE, PartingCounts, ScoredSet, choose, score_case
+from nucplan.decoder_search import TIE, PartingCounts, ScoredSet, choose, nested_score, score_case
 from nucplan.inference.agreement import MeanMaps
 from nucplan.instances import NucleusProbabilities
 
@@ -99,9 +99,16 @@ def finalists(sets: Mapping[Configs, ScoredSet]) -> list[Configs]:
 
 
 def choose_ensemble(sets: Mapping[Configs, ScoredSet], folds: Collection[int] | None = None) -> Ensemble:
-    """The best option, and of the decoders that it has scores of the best one (`nucplan.decoder_search.choose`)."""
+    """The best option, decoded as planned unless it pays to choose among the decoders that have scores.
+
+    It pays where each fold, decoded by what the other folds choose, comes out better than by the plan. Few images choose
+    worse than the plan knows, and the score of what they choose does not show it.
+    """
     option = best_option(sets, folds)
-    return Ensemble(option, choose(sets[option], folds))
+    one, own = sets[option], Candidate.of(sets[option].plan)
+    nested = nested_score(one, folds)
+    pays = nested is not None and nested.counts.quality > one.pooled(own, folds).quality
+    return Ensemble(option, choose(one, folds, one.coarse) if pays else own)
 
 
 class NestedEnsemble(NamedTuple):

@@ -1,7 +1,8 @@
 """Choose what predicts by default: ``python -m trainers.choose_ensemble DATASET``.
 
 Every finished fold predicts the images that it has not seen; the configs, alone and averaged, and then the decoders of
-the best of them are compared on these maps, by mPQ+ (pooled PQ with one class). The choice goes to ``inference.json``
+the best of them are compared on these maps, by mPQ+ (pooled PQ with one class); the planned decoder stays unless
+another one proves better on folds that did not choose it. The choice goes to ``inference.json``
 in the results of the dataset, with its evidence: the score of each option as planned, and that of a nested choice, in
 which each fold is scored with what the others chose. ``nucplan_predict`` and ``nucplan_export`` use it.
 """
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("dataset", metavar="DATASET", help="id or name of a dataset with trained folds")
     made.add_argument("--configs", metavar="A,B", help="default: all with a finished fold")
     made.add_argument("--folds", metavar="0,1", help="default: all that every config has finished")
+    made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
     common.add_device(made)
     made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
     return common.run(_command, made, argv)
@@ -63,7 +65,7 @@ def _command(arguments: argparse.Namespace) -> None:
 
     configs = arguments.configs.split(",") if arguments.configs else None
     wanted = FOLDS if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
-    models = compared_models(dataset, configs, PLANS_NAME, reference=False)
+    models = compared_models(dataset, configs, arguments.plans, reference=False)
     _refuse_other_maps(models)
     folds, plans = shared_folds(dataset, models, wanted), decoders_anew(dataset, models)
     sets = OutOfFoldOptions(dataset, models, folds, plans, choose_device(arguments.device)).scored(common.progress)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nucplan.decoder_plan import DecoderPlan
     from nucplan.inference.predictor import Predictor
     from nucplan.metrics.image import ImageCounts
+    from nucplan.metrics.scores import Score
     from trainers.out_of_fold.runs import Models
 
 DESCRIPTION = """\
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("dataset", metavar="DATASET", help="id or name of a dataset with a test part")
     made.add_argument("--configs", metavar="A,B", help="default: all with a finished fold")
     made.add_argument("--folds", metavar="0,1", help="default: all that every config has finished")
+    made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
     made.add_argument("--output", metavar="FILE", type=Path, required=True, help="where the scores go (JSON)")
     common.add_device(made)
     made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
@@ -63,6 +65,7 @@ def _command(arguments: argparse.Namespace) -> None:
     from nucplan.datasets.raw import RawDataset
     from nucplan.devices import choose_device
     from nucplan.metrics.folders import write_metrics
+    from nucplan.report.ablation import ablation_scores
     from trainers.out_of_fold.runs import compared_models, shared_folds
 
     raw = RawDataset(dataset)
@@ -70,7 +73,7 @@ def _command(arguments: argparse.Namespace) -> None:
     if not cases:
         raise NucplanError(f"{dataset.part('images', 'Ts')} holds no image; convert with --test-split for a test part.")
     configs = arguments.configs.split(",") if arguments.configs else None
-    models = compared_models(dataset, configs, PLANS_NAME, reference=False)
+    models = compared_models(dataset, configs, arguments.plans, reference=False)
     wanted = FOLDS if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
     folds = shared_folds(dataset, models, wanted)
     rows = _rows(dataset, models, folds)
@@ -78,7 +81,7 @@ def _command(arguments: argparse.Namespace) -> None:
     content = {
         "images": len(cases),
         "groups": len({raw.info.groups.get(case, case) for case in cases}),
-        "rows": [_numbers(row, scored[row.name]) for row in rows],
+        "rows": [_numbers(row, scored[row.name], ablation_scores(len(raw.info.class_names))) for row in rows],
         "made_by": shlex.join(["python", "-m", "trainers.score_test", *arguments.words]),
     }
     write_metrics(arguments.output, content)
@@ -154,15 +157,13 @@ def _classes(reference: Any, class_map: Any) -> dict[int, int]:
     return dict(zip(ids.tolist(), class_map.ravel()[first].tolist(), strict=True))
 
 
-def _numbers(row: Row, images: Sequence[ImageCounts]) -> dict[str, Any]:
-    from nucplan.metrics.scores import ABLATION_SCORES
-
+def _numbers(row: Row, images: Sequence[ImageCounts], scores: Sequence[Score]) -> dict[str, Any]:
     return {
         "name": row.name,
         "configs": list(row.configs),
         "folds": list(row.folds),
         "chosen": row.chosen,
-        "scores": {score.title: score(images) for score in ABLATION_SCORES},
+        "scores": {score.title: score(images) for score in scores},
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nucplan.files import read_json
-from nucplan.layout import FINAL, FOLDS, LATEST, Dataset, plans_name
+from nucplan.layout import CHOICE, FINAL, FOLDS, LATEST, Dataset, plans_name
 from nucplan.plans import decision
 from nucplan.schedule import epochs
 from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
@@ -70,10 +70,16 @@ class Study:
     def _jobs_of(self, dataset: Dataset) -> Iterator[Job]:
         yield self._planning(dataset)
         for seed in self.seeds:
-            for fold in self.folds:
-                yield from (self._training(dataset, config, fold, seed) for config in self.trainers)
+            trainings = [self._training(dataset, config, fold, seed) for fold in self.folds for config in self.trainers]
+            yield from trainings
+            if seed == self.seeds[0]:
+                of_first_seed = trainings
         if self.reference:
             yield from (self._reference(dataset, fold) for fold in self.folds)
+        choice = self._choice(dataset, of_first_seed)
+        yield choice
+        if dataset.part("images", "Ts").is_dir():
+            yield self._test(dataset, choice)
 
     def _planning(self, dataset: Dataset) -> Job:
         folders = [dataset.part(kind) for kind in ("images", "labels", "instances")]
@@ -114,6 +120,39 @@ class Study:
             **self._cost(dataset),
         )
 
+    def _choice(self, dataset: Dataset, trainings: Sequence[Job]) -> Job:
+        """Which networks of the first seed predict by default."""
+        command = self._command("python", "-m", "trainers.choose_ensemble", str(dataset.id), *self._networks())
+        return Job(
+            f"choose/{dataset.folder_name}",
+            command,
+            inputs=(dataset.plans(), *(path for job in trainings for path in job.outputs)),
+            outputs=(dataset.results / CHOICE,),
+            written=_in_json(command),
+            resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
+        )
+
+    def _test(self, dataset: Dataset, choice: Job) -> Job:
+        """Scores of the test part, which no choice has seen."""
+        output = self.output / dataset.folder_name / "test.json"
+        words = [str(dataset.id), *self._networks(), "--output", str(output)]
+        command = self._command("python", "-m", "trainers.score_test", *words)
+        folders = [dataset.part(kind, "Ts") for kind in ("images", "labels", "instances")]
+        files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+        return Job(
+            f"test/{dataset.folder_name}",
+            command,
+            inputs=(*choice.inputs, *choice.outputs, *files),
+            outputs=(output,),
+            written=_in_json(command),
+            resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
+        )
+
+    def _networks(self) -> list[str]:
+        """The trained networks that are chosen among, as options."""
+        options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, self.folds))]
+        return [*options, *(["--plans", plans_name(self.seeds[0])] if self.seeds[0] else [])]
+
     def _report(self, jobs: Sequence[Job]) -> Job:
         """One report of all, made also where jobs failed: their folds are holes in it."""
         options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, self.folds))]
@@ -125,8 +164,7 @@ class Study:
             command,
             inputs=tuple(path for job in jobs for path in job.outputs),
             outputs=(self.output / "report.json", self.output / "report.html"),
-            # As it stands in a JSON file.
-            written=json.dumps(shlex.join(command)),
+            written=_in_json(command),
             anyway=True,
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
@@ -165,3 +203,8 @@ class Study:
 def training_name(dataset: Dataset, config: str, fold: int, seed: int = 0) -> str:
     """The name of the job that trains a fold; stock nnU-Net is the config `REFERENCE`."""
     return "/".join(["train", dataset.folder_name, config, *([f"seed_{seed}"] if seed else []), f"fold_{fold}"])
+
+
+def _in_json(command: Sequence[str]) -> str:
+    """A command as it stands in a JSON file."""
+    return json.dumps(shlex.join(command))

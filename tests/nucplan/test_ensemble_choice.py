@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nucplan.decoder_candidates import Candidate
+from nucplan.decoder_candidates import Candidate, candidates
 from nucplan.decoder_plan import DecoderPlan
 from nucplan.decoder_search import TIE, PartingCounts, ScoredSet, score_case
 from nucplan.ensemble_choice import (
@@ -26,7 +26,7 @@ from nucplan.metrics.panoptic import mpq_plus
 
 PLAN = DecoderPlan(8.0)
 OWN = Candidate.of(PLAN)
-OTHER = Candidate(OWN.name, tuple((OWN.values | {"neck": 0.5}).values()))
+OTHER = next(candidate for candidate in candidates(PLAN, has_boundary=True) if candidate != OWN)
 FOLDS = np.array([0, 0, 1, 2])
 OPTIONS = options(("a", "b", "c"))
 
@@ -78,6 +78,25 @@ def test_no_score_of_a_fold_has_a_say_in_what_it_is_scored_with(counts):
         assert after.chosen[fold] == before.chosen[fold]
     total = sum(sets[one.configs].scores[one.decoder][fold == FOLDS].sum(axis=0) for fold, one in before.chosen.items())
     assert before.counts == PartingCounts.of(total)
+
+
+def of_folds(*pq: float) -> np.ndarray:
+    """Four images in the folds 0, 0, 1, 2 with these PQs."""
+    return np.concatenate([rows(pq[fold])[:1] for fold in FOLDS])
+
+
+def test_the_planned_decoder_is_kept_where_choosing_does_not_pay_on_other_folds():
+    one = ScoredSet("a", PLAN, FOLDS, {OWN: of_folds(0.5, 0.5, 0.5), OTHER: of_folds(0.7, 0.6, 0.6)})
+    assert choose_ensemble({("a",): one}).decoder == OTHER
+    # Better in the sum, but only by the fold that no other one bears out.
+    one.scores[OTHER] = of_folds(0.9, 0.3, 0.3)
+    assert one.pooled(OTHER).pq > one.pooled(OWN).pq
+    assert choose_ensemble({("a",): one}).decoder == OWN
+
+
+def test_one_fold_alone_keeps_the_planned_decoder():
+    one = ScoredSet("a", PLAN, np.zeros(4, int), {OWN: rows(0.5), OTHER: rows(0.9)})
+    assert choose_ensemble({("a",): one}).decoder == OWN
 
 
 @given(COUNTS)
