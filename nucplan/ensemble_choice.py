@@ -101,7 +101,7 @@ def finalists(sets: Mapping[Configs, ScoredSet]) -> list[Configs]:
 def choose_ensemble(sets: Mapping[Configs, ScoredSet], folds: Collection[int] | None = None) -> Ensemble:
     """The best option, decoded as planned unless it pays to choose among the decoders that have scores.
 
-    It pays where each fold, decoded by what the other folds choose, comes out better than by the plan. Few images choose
+    It pays where the folds, each decoded by what the others choose, come out better than by the plan. Few images choose
     worse than the plan knows, and the score of what they choose does not show it.
     """
     option = best_option(sets, folds)

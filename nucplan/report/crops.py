@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from nucplan.inference.overlay import as_rgb, legend, paint_outlines
-from nucplan.inference.panels import FONT, FONT_SCALE, key, panel, sheet
+from nucplan.inference.panels import FONT, key, panel, sheet
 from nucplan.metrics.boundary import CONTACT_RADIUS_PX, contact_pixels, filterable
 from nucplan.metrics.image import without_ignored
 from nucplan.metrics.outcomes import Outcome, missed, predicted_outcomes
@@ -22,6 +22,7 @@ FIELD_SIDES = 96, 128
 PANEL_SIDE = 448
 COLUMNS = 3
 LINE_WIDTH = 3
+LETTER_SCALE = 0.6
 LETTERS = {Outcome.SPLIT: "S", Outcome.MERGED: "M"}
 NAMES = [outcome.name.lower() + (f" ({LETTERS[outcome]})" if outcome in LETTERS else "") for outcome in Outcome]
 
@@ -190,10 +191,13 @@ def _write_letters(
             if not pixels.size:
                 continue
             row, column = (factor * (pixels.mean(axis=0) + 0.5)).round().astype(int)
-            place = int(column) - 6, int(row) + 7
+            (width, height), _ = cv2.getTextSize(letter, FONT, LETTER_SCALE, 2)
+            # Whole also where the field cuts the nucleus.
+            left = int(np.clip(column - width // 2, 2, picture.shape[1] - width - 2))
+            base = int(np.clip(row + height // 2, height + 2, picture.shape[0] - 3))
             # White on black is read on light and on dark tissue.
-            cv2.putText(picture, letter, place, FONT, FONT_SCALE, (0, 0, 0), 4, cv2.LINE_AA)
-            cv2.putText(picture, letter, place, FONT, FONT_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
+            for colour, line in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+                cv2.putText(picture, letter, (left, base), FONT, LETTER_SCALE, colour, line, cv2.LINE_AA)
 
 
 def _enlarged(field: np.ndarray, interpolation: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from nucplan.report.figures import Look, canvas, svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = 4
+COLUMNS = 5
 RATE = "learning_rate"
 
 
@@ -42,7 +42,7 @@ def draw_curves(curves: Sequence[Mapping[str, Any]], look: Mapping[str, Look]) -
     """Every changing column over the epochs: a thin line per training, a thick one with markers for their mean."""
     names = changing(curves) or [RATE]
     lines = -(-len(names) // COLUMNS)
-    with canvas(0.9 + 1.75 * lines) as figure:
+    with canvas(0.9 + 1.7 * lines) as figure:
         axes = figure.subplots(lines, COLUMNS, squeeze=False, sharex=True).ravel()
         for ax, name in zip(axes, names, strict=False):
             _panel(ax, name, curves, look)
@@ -70,7 +70,7 @@ def _panel(ax: Axes, name: str, curves: Sequence[Mapping[str, Any]], look: Mappi
             every = max(1, len(epochs) // 6)
             look_of = {"color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 4}
             ax.plot(epochs, mean, **look_of, markevery=every, linewidth=1.8, label=config)
-    ax.set_title(name.replace("alpha", "alpha (strength of the gate)"), loc="left", fontsize=9)
+    ax.set_title(name.replace("alpha", "alpha (of the gate)"), loc="left", fontsize=9)
     ax.tick_params(labelsize=8)
     if name == RATE:
         ax.ticklabel_format(axis="y", style="plain")

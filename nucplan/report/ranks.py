@@ -19,7 +19,7 @@ def ranks(comparisons: Mapping[str, Mapping[str, Any]], configs: Sequence[str]) 
     ----------
     comparisons : mapping of dataset to what `nucplan.report.ablation.ablation` gives
     configs : sequence of str
-        Those that are ranked, as far as all datasets have them.
+        Those that are ranked, as far as all datasets have them and all their folds.
 
     Returns
     -------
@@ -55,4 +55,5 @@ def _primary(comparison: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]
 
 def _means(comparison: Mapping[str, Any], place: int) -> dict[str, float | None]:
     column, _ = _primary(comparison)[place]
-    return {row["config"]: row["cells"][column]["mean"] for row in comparison["rows"]}
+    whole = [row for row in comparison["rows"] if row["folds"] == comparison["folds"]]
+    return {row["config"]: row["cells"][column]["mean"] for row in whole}

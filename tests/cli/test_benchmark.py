@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nucplan.cli.benchmark import main
+from nucplan.files import read_json
 
 LENGTH = ("--iterations", "2", "--device", "cpu")
 DATASET = "Dataset001_Tiny"
@@ -31,7 +32,7 @@ def test_a_dry_run_lists_the_grid_with_what_is_done_and_touches_nothing(trained_
     assert benchmark(trained_root, "--dry-run", "--seeds", "0,1", "--reference", "nnunet") == 0
     *lines, total = capsys.readouterr().out.splitlines()
     names = [line.split()[-1] for line in lines]
-    assert len(set(names)) == 1 + 3 * 5 * 2 + 5 + 2
+    assert len(set(names)) == 1 + 3 * 5 * 2 + 5 + 1
     assert names[:4] == [f"plan/{DATASET}"] + [
         f"train/{DATASET}/{c}/fold_0" for c in ("baseline", "boundary", "boundary_attention")
     ]
@@ -41,28 +42,30 @@ def test_a_dry_run_lists_the_grid_with_what_is_done_and_touches_nothing(trained_
         f"train/{DATASET}/boundary_attention/fold_0",
         f"train/{DATASET}/boundary_attention/fold_1",
     ]
-    assert "38 jobs, 3 done; the others take" in total
+    assert "37 jobs, 3 done; the others take" in total
     assert times(trained_root) == before
 
 
-def test_it_trains_what_is_missing_ends_in_a_table_and_then_keeps_everything(trained, capsys):
+def test_it_trains_what_is_missing_ends_in_a_report_and_then_keeps_everything(trained, capsys):
     options = ("--configs", "baseline,boundary_attention", "--folds", "0")
     assert benchmark(trained, *options) == 0
     assert "2 jobs done now, 2 done before" in capsys.readouterr().out
-    table = trained / "nnUNet_results" / "benchmarks" / DATASET / DATASET / "ablation.md"
-    assert "boundary_attention" in table.read_text()
+    folder = trained / "nnUNet_results" / "benchmarks" / DATASET
+    (found,) = read_json(folder / "report.json")["datasets"]
+    assert found["failed"] == []
+    assert "boundary_attention, decoder of baseline" in (folder / "report.html").read_text()
     before = times(trained)
     assert benchmark(trained, *options) == 0
     assert "0 jobs done now, 4 done before" in capsys.readouterr().out
     assert times(trained) == before
 
 
-def test_a_table_of_other_configs_or_folds_is_made_anew(trained, capsys):
+def test_a_report_of_other_configs_or_folds_is_made_anew(trained, capsys):
     assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 0
     assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0,1") == 0
     assert "1 jobs done now, 3 done before" in capsys.readouterr().out
-    (table,) = trained.rglob("ablation.md")
-    assert "| fold 0 | fold 1 |" in table.read_text()
+    (found,) = trained.rglob("report.json")
+    assert read_json(found)["folds"] == [0, 1]
 
 
 def test_folds_of_another_length_are_refused_before_any_work(trained_root, assert_refused):
@@ -73,28 +76,34 @@ def test_folds_of_another_length_are_refused_before_any_work(trained_root, asser
 
 
 def test_a_job_of_the_list_runs_alone_and_says_what_it_needs_first(trained, capsys):
-    options = ("--configs", "boundary_attention", "--folds", "0,1")
-    assert benchmark(trained, *options, "--index", "3") == 0
+    (trained / "nnUNet_preprocessed" / DATASET / "nucplanPlans.json").touch()
+    made_from = trained / "nnUNet_preprocessed" / DATASET / "nucplanPlans_2d_made_from.json"
+    made_from.unlink()
+    assert benchmark(trained, "--configs", "boundary_attention", "--index", "1") == 2
+    assert f"needs plan/{DATASET}, which is not done: {made_from} is not there" in capsys.readouterr().err
+
+
+def test_the_report_is_made_by_its_number_also_where_folds_are_missing(trained, capsys):
+    assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0,1,2", "--index", "4") == 0
     assert "1 jobs done now" in capsys.readouterr().out
-    (
-        trained
-        / "nnUNet_results"
-        / DATASET
-        / "nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d"
-        / "fold_1"
-        / "checkpoint_final.pth"
-    ).unlink()
-    assert benchmark(trained, *options, "--index", "3") == 2
-    assert f"needs train/{DATASET}/boundary_attention/fold_1, which is not done" in capsys.readouterr().err
+    (found,) = read_json(next(trained.rglob("report.json")))["datasets"]
+    assert [job["job"] for job in found["failed"]] == [f"train/{DATASET}/boundary_attention/fold_2"]
 
 
-def test_a_fold_that_cannot_be_trained_fails_by_name_and_no_table_is_made(trained, capsys):
+def test_a_fold_that_cannot_be_trained_fails_by_name_and_is_named_in_the_report(trained, capsys):
     plans = trained / "nnUNet_results" / DATASET / "nnUNetTrainerNucBoundaryAttention__nucplanPlans__2d" / "plans.json"
     plans.write_text(plans.read_text().replace('"batch_size": 2', '"batch_size": 3'))
-    assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 2
-    error = capsys.readouterr().err
-    assert f"1 jobs failed (train/{DATASET}/boundary_attention/fold_0); 1 more wait for them" in error
-    assert not list(trained.rglob("ablation.md"))
+    shutil.rmtree(plans.parent / "fold_0")
+    for _ in range(2):
+        # What is missing is tried again by every call, and named by every report.
+        assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 2
+        printed = capsys.readouterr()
+        assert f"1 jobs failed (train/{DATASET}/boundary_attention/fold_0); the same" in printed.err
+        assert "1 jobs done now, 1 done before" in printed.out
+        (found,) = read_json(next(trained.rglob("report.json")))["datasets"]
+        (job,) = found["failed"]
+        assert job["job"] == f"train/{DATASET}/boundary_attention/fold_0"
+        assert "holds folds of another plan" in job["reason"]
     (log,) = trained.rglob(f"train.{DATASET}.boundary_attention.fold_0.log")
     assert "holds folds of another plan" in log.read_text()
 

@@ -24,7 +24,9 @@ def counts(name: str, skill: float) -> ImageCounts:
     truth = np.zeros((40, 60), np.int32)
     for k in range(12):
         row, column = divmod(k, 4)
-        truth[2 + 13 * row : 11 + 13 * row, 2 + 14 * column - 5 * (column % 2) : 11 + 14 * column - 5 * (column % 2)] = k + 1
+        truth[
+            2 + 13 * row : 11 + 13 * row, 2 + 14 * column - 5 * (column % 2) : 11 + 14 * column - 5 * (column % 2)
+        ] = k + 1
     predicted = truth.copy()
     for pair in np.random.default_rng(len(name) + ord(name[-1])).permutation(6)[: round(6 * (1 - skill))]:
         predicted[predicted == 2 * pair + 2] = 2 * pair + 1

@@ -13,8 +13,10 @@ means = st.one_of(st.none(), st.sampled_from([0.1, 0.2, 0.3, 0.4]))
 
 def compared(first: dict[str, float | None]) -> dict:
     scores = [{"title": title, "primary": title != "other"} for title in ("Dice", "other", "PQ")]
-    rows = [{"config": c, "cells": [{"mean": m}, {"mean": 0.0}, {"mean": 0.5}]} for c, m in first.items()]
-    return {"scores": scores, "rows": rows}
+    rows = [
+        {"config": c, "folds": [0, 1], "cells": [{"mean": m}, {"mean": 0.0}, {"mean": 0.5}]} for c, m in first.items()
+    ]
+    return {"scores": scores, "rows": rows, "folds": [0, 1]}
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys("abc", means)), min_size=2, max_size=4))
@@ -37,3 +39,9 @@ def test_a_rank_is_one_more_than_the_better_ones_and_ties_share_it(datasets):
 
 def test_one_dataset_has_no_ranks():
     assert ranks({"one": compared({"a": 0.1, "b": 0.2})}, "ab") == []
+
+
+def test_a_config_that_lacks_a_fold_somewhere_is_not_ranked():
+    datasets = {name: compared({"a": 0.1, "b": 0.2, "c": 0.3}) for name in ("one", "two")}
+    datasets["two"]["rows"][2]["folds"] = [0]
+    assert [row["config"] for found in ranks(datasets, "abc") for row in found["rows"]] == ["a", "b"] * 2
