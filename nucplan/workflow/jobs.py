@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
+from nucplan.origin import TrainedOn
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Job:
         A further input that counts by its content; see `PlanCopy`.
     length
         Of the training that the outputs belong to; see `Length`.
+    data
+        What that training learned from; see `TrainedOn`.
     written
         Text that the first output holds where this very command made it, or None where that does not matter.
     resources
@@ -107,6 +110,7 @@ class Job:
     after: tuple[Path, ...] = ()
     plan: PlanCopy | None = None
     length: Length | None = None
+    data: TrainedOn | None = None
     written: str | None = None
     resources: Resources = field(default_factory=Resources)
     seconds: float | None = None
@@ -123,6 +127,8 @@ class Job:
             return f"{missing[0]} is not there"
         if self.plan is not None and not self.plan.same():
             return f"{self.plan.copy} is not the plan of {self.plan.plan}"
+        if self.data is not None and self.data.problem() is not None:
+            return f"{self.data.record.parent} was trained on other data"
         absent = [path for path in self.inputs if not path.exists()]
         if absent:
             return f"{absent[0]}, from which it is made, is not there"
@@ -134,6 +140,8 @@ class Job:
 
     def refused_because(self) -> str | None:
         """Why it can neither be kept nor run, as a sentence; None where nothing stands against it."""
+        if self.data is not None and (problem := self.data.problem()) is not None:
+            return problem
         if self.length is None or not self.length.differs():
             return None
         return (

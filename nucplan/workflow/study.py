@@ -11,6 +11,7 @@ from typing import Any
 
 from nucplan.files import read_json
 from nucplan.layout import FINAL, FOLDS, LATEST, Dataset, plans_name
+from nucplan.origin import TrainedOn
 from nucplan.plans import decision
 from nucplan.schedule import epochs
 from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
@@ -98,6 +99,7 @@ class Study:
             after=(dataset.made_from(),),
             plan=PlanCopy(dataset.plans(), model / "plans.json"),
             length=Length(folder / "run.json", self._asked(dataset), (folder / FINAL, folder / LATEST)),
+            data=TrainedOn(folder / "run.json", dataset, (folder / FINAL, folder / LATEST)),
             **self._cost(dataset),
         )
 
@@ -111,6 +113,7 @@ class Study:
             outputs=(folder / "validation" / "metrics.json",),
             after=(dataset.made_from(), dataset.plans()),
             length=Length(folder / "run.json", self._asked(dataset), (folder / "validation" / "metrics.json",)),
+            data=TrainedOn(folder / "run.json", dataset, (folder / "validation" / "metrics.json",)),
             **self._cost(dataset),
         )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nucplan.cli.benchmark import main
+from nucplan.images import read_label_map, write_label_map
 
 LENGTH = ("--iterations", "2", "--device", "cpu")
 DATASET = "Dataset001_Tiny"
@@ -128,3 +130,23 @@ def test_the_array_script_calls_this_command_with_an_index(trained_root, capsys)
     script = capsys.readouterr().out
     assert script.startswith("#!/bin/bash")
     assert f"nucplan_benchmark 1 --root {trained_root} --iterations 2 --device cpu --folds 0 --index" in script
+
+
+def test_trainings_on_labels_that_were_edited_since_are_refused_by_name(trained, capsys):
+    labels = sorted((trained / "nnUNet_raw" / DATASET / "instancesTr").iterdir())
+    edit(labels[0])
+    options = ("--configs", "boundary_attention", "--folds", "0")
+    assert benchmark(trained, *options) == 2
+    shown = capsys.readouterr()
+    assert f"train/{DATASET}/boundary_attention/fold_0: FAILED" in shown.out
+    assert "was trained on other images, labels, folds or patches" in shown.out
+    before = times(trained)
+    assert benchmark(trained, *options) == 2
+    assert "move that folder away to train anew" in capsys.readouterr().err
+    assert times(trained) == before
+
+
+def edit(label_file: Path) -> None:
+    """Give one nucleus another number, which no statistic of the dataset shows."""
+    labels = read_label_map(label_file)
+    write_label_map(label_file, np.where(labels == labels.max(), labels.max() + 1, labels))
