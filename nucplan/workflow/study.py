@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from nucplan.files import read_json
 from nucplan.layout import FINAL, FOLDS, LATEST, Dataset, plans_name
 from nucplan.origin import TrainedOn
 from nucplan.plans import decision
+from nucplan.reproduction.grid import FILE_NAME, grid, words
 from nucplan.schedule import epochs
 from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
 
@@ -63,7 +65,8 @@ class Study:
 
     def jobs(self) -> list[Job]:
         """All jobs, each after those that it waits for; fold 0 of every config comes first, to be compared early."""
-        return [job for dataset in self.datasets for job in self._jobs_of(dataset)]
+        jobs = [job for dataset in self.datasets for job in self._jobs_of(dataset)]
+        return [*jobs, self._manifest(jobs)]
 
     def _jobs_of(self, dataset: Dataset) -> Iterator[Job]:
         yield self._planning(dataset)
@@ -133,9 +136,23 @@ class Study:
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
 
-    def _command(self, *words: str) -> tuple[str, ...]:
+    def _manifest(self, jobs: Sequence[Job]) -> Job:
+        output = self.output / FILE_NAME
+        arguments = words(grid(self))
+        return Job(
+            "manifest",
+            self._command("nucplan_benchmark", *arguments, "--manifest", "--output", str(self.output)),
+            inputs=tuple(path for job in jobs for path in job.outputs),
+            outputs=(output,),
+            # The manifest names neither root nor output.
+            written=json.dumps(shlex.join(["nucplan_benchmark", *arguments])),
+            # It tells of the GPU, where there is one.
+            resources=Resources(gpus=self._gpus),
+        )
+
+    def _command(self, *parts: str) -> tuple[str, ...]:
         root = ("--root", self.root) if self.root is not None else ()
-        return (*words, "--device", self.device, *root)
+        return (*parts, "--device", self.device, *root)
 
     def _length(self) -> tuple[str, str]:
         return ("--budget", self.budget) if self.iterations is None else ("--iterations", str(self.iterations))

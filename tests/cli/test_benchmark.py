@@ -33,7 +33,7 @@ def test_a_dry_run_lists_the_grid_with_what_is_done_and_touches_nothing(trained_
     assert benchmark(trained_root, "--dry-run", "--seeds", "0,1", "--reference", "nnunet") == 0
     *lines, total = capsys.readouterr().out.splitlines()
     names = [line.split()[-1] for line in lines]
-    assert len(set(names)) == 1 + 3 * 5 * 2 + 5 + 2
+    assert len(set(names)) == 1 + 3 * 5 * 2 + 5 + 2 + 1
     assert names[:4] == [f"plan/{DATASET}"] + [
         f"train/{DATASET}/{c}/fold_0" for c in ("baseline", "boundary", "boundary_attention")
     ]
@@ -43,26 +43,26 @@ def test_a_dry_run_lists_the_grid_with_what_is_done_and_touches_nothing(trained_
         f"train/{DATASET}/boundary_attention/fold_0",
         f"train/{DATASET}/boundary_attention/fold_1",
     ]
-    assert "38 jobs, 3 done; the others take" in total
+    assert "39 jobs, 3 done; the others take" in total
     assert times(trained_root) == before
 
 
 def test_it_trains_what_is_missing_ends_in_a_table_and_then_keeps_everything(trained, capsys):
     options = ("--configs", "baseline,boundary_attention", "--folds", "0")
     assert benchmark(trained, *options) == 0
-    assert "2 jobs done now, 2 done before" in capsys.readouterr().out
+    assert "3 jobs done now, 2 done before" in capsys.readouterr().out
     table = trained / "nnUNet_results" / "benchmarks" / DATASET / DATASET / "ablation.md"
     assert "boundary_attention" in table.read_text()
     before = times(trained)
     assert benchmark(trained, *options) == 0
-    assert "0 jobs done now, 4 done before" in capsys.readouterr().out
+    assert "0 jobs done now, 5 done before" in capsys.readouterr().out
     assert times(trained) == before
 
 
 def test_a_table_of_other_configs_or_folds_is_made_anew(trained, capsys):
     assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 0
     assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0,1") == 0
-    assert "1 jobs done now, 3 done before" in capsys.readouterr().out
+    assert "2 jobs done now, 3 done before" in capsys.readouterr().out
     (table,) = trained.rglob("ablation.md")
     assert "| fold 0 | fold 1 |" in table.read_text()
 
@@ -95,7 +95,7 @@ def test_a_fold_that_cannot_be_trained_fails_by_name_and_no_table_is_made(traine
     plans.write_text(plans.read_text().replace('"batch_size": 2', '"batch_size": 3'))
     assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 2
     error = capsys.readouterr().err
-    assert f"1 jobs failed (train/{DATASET}/boundary_attention/fold_0); 1 more wait for them" in error
+    assert f"1 jobs failed (train/{DATASET}/boundary_attention/fold_0); 2 more wait for them" in error
     assert not list(trained.rglob("ablation.md"))
     (log,) = trained.rglob(f"train.{DATASET}.boundary_attention.fold_0.log")
     assert "holds folds of another plan" in log.read_text()
