@@ -14,9 +14,8 @@ from nucplan.origin import json_hash
 from nucplan.progress import Progress, silent
 
 PACKAGES = ("nucplan", "planners", "trainers")
-# Keys of JSON results that differ between equal runs, and how the line of Markdown begins that names paths.
+# Keys of JSON results that differ between equal runs.
 VOLATILE = frozenset({"command", "created", "date", "folder", "path", "root", "seconds", "time"})
-MADE_BY = "Made by"
 
 
 def raw_hashes(dataset: Dataset, progress: Progress = silent) -> dict[str, str]:
@@ -66,11 +65,12 @@ def pixels_hash(label_map: Path) -> str:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a JSON or Markdown file less what tells of times and paths."""
+    """SHA-256 of a JSON file less what tells of times and paths, or of the rows of the tables in a Markdown file."""
     if path.suffix == ".json":
         return json_hash(_lasting(read_json(path)))
+    # The prose names paths, and folds that lie in the same folder and are no part of the benchmark.
     lines = path.read_text(encoding="utf-8").splitlines()
-    return json_hash([line for line in lines if not line.startswith(MADE_BY)])
+    return json_hash([line for line in lines if line.startswith("|")])
 
 
 def _lasting(content: Any) -> Any:

@@ -69,7 +69,7 @@ def manifest_of(
 
 
 def plans_and_splits(datasets: Sequence[Dataset]) -> dict[str, dict[str, Any]]:
-    """Plans, how they came about, and the validation cases of each fold, by dataset."""
+    """Plans, how they came about, and the folds, by dataset."""
     from nucplan.workflow.jobs import plan_hash
 
     found: dict[str, dict[str, Any]] = {"plans": {}, "planning": {}, "splits": {}}
@@ -83,8 +83,11 @@ def plans_and_splits(datasets: Sequence[Dataset]) -> dict[str, dict[str, Any]]:
         # Reasons and costs name the machine; equal decisions give equal results all the same.
         found["planning"][name] = {"overrides": overridden, "hash": plan_hash(dataset.plans())}
         if dataset.splits.is_file():
-            folds = enumerate(read_json(dataset.splits))
-            found["splits"][name] = {f"fold_{number}": fold["val"] for number, fold in folds}
+            # Patches are drawn from the training cases in their order.
+            folds = {f"fold_{number}": fold for number, fold in enumerate(read_json(dataset.splits))}
+            found["splits"][name] = {
+                k: {"val": fold["val"], "train": json_hash(fold["train"])} for k, fold in folds.items()
+            }
     return found
 
 
