@@ -33,7 +33,7 @@ ABSENT = object()
 SHOWN = 60
 
 Manifest = Mapping[str, Any]
-Path = tuple[str, ...]
+Keys = tuple[str, ...]
 
 
 def first_difference(
@@ -77,7 +77,7 @@ def score_differences(original: Manifest, repeated: Manifest) -> dict[str, float
     return found
 
 
-def _leaves(content: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _leaves(content: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     # An empty object is a leaf: what is not there must not look like what is empty.
     if isinstance(content, Mapping) and content:
         for key, value in content.items():
@@ -86,7 +86,7 @@ def _leaves(content: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, content
 
 
-def _is_score(path: Path) -> bool:
+def _is_score(path: Keys) -> bool:
     return len(path) > 1 and path[-2] == "scores" and path[-1] in SCORES
 
 
@@ -103,7 +103,7 @@ def _agree(there: Any, here: Any, tolerance: float | None) -> bool:
     return json.dumps(there, sort_keys=True) == json.dumps(here, sort_keys=True)
 
 
-def _sentence(path: Path, there: Any, here: Any) -> str:
+def _sentence(path: Keys, there: Any, here: Any) -> str:
     place = ", ".join(path)
     if here is ABSENT:
         return f"{place} is missing"

@@ -136,9 +136,11 @@ def test_a_plan_that_comes_out_otherwise_ends_the_reproduction_before_any_traini
 
 def test_the_first_training_that_differs_is_named(original, reproduction, tmp_path, assert_refused):
     manifest = edited(original, tmp_path / "manifest.json", **{f"results__{TRAINING}__weights": "0" * 64})
-    again = Path(shutil.copytree(reproduction, tmp_path / "again", symlinks=True))
-    shutil.copyfile(manifest, again / "original.json")
-    code = reproduce(original, again, manifest)
+    before = read_json(reproduction / "original.json")
+    # In place: in a copy the table would be made anew, by a command with another root.
+    shutil.copyfile(manifest, reproduction / "original.json")
+    code = reproduce(original, reproduction, manifest)
+    write_json(reproduction / "original.json", before)
     assert_refused(code, f"differs first in the trainings: {DATASET}, {TRAINING}, weights has changed")
 
 
