@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucplan.reproduction.difference import WORDS, _leaves, differences, first_difference, score_differences
@@ -15,14 +15,17 @@ values = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), names, st.lists(st.integers(), max_size=3)
 )
 trees = st.dictionaries(names, st.recursive(values, lambda inner: st.dictionaries(names, inner, max_size=3)))
+examples = settings(max_examples=80, deadline=None)
 manifests = st.fixed_dictionaries(dict.fromkeys(WORDS, st.one_of(trees, values)))
 
 
+@examples
 @given(manifests)
 def test_equal_manifests_agree(manifest):
     assert first_difference(manifest, deepcopy(manifest)) is None
 
 
+@examples
 @given(manifests, st.data())
 def test_any_single_changed_leaf_is_named_and_nothing_else(manifest, data):
     leaves = [(section, path) for section in WORDS for path, _ in _leaves(manifest[section])]
@@ -46,6 +49,7 @@ def replaced(manifest: dict, path: tuple[str, ...], how: str) -> dict:
     return changed
 
 
+@examples
 @given(manifests, manifests)
 def test_both_directions_name_the_same_things(one, other):
     assert len(list(differences(one, other))) == len(list(differences(other, one)))
@@ -83,6 +87,11 @@ def test_the_cause_is_named_before_the_results_that_follow_from_it(changes, name
     results = {"Dataset001_Tiny": {"baseline/seed_0/fold_0": training("1" * 64, 0.1)}}
     assert first_difference(manifest(), manifest(results=results, **changes)) == named
     assert "the trainings" in first_difference(manifest(), manifest(results=results))
+
+
+@pytest.mark.parametrize(("there", "here"), [(1, True), (0, False), (1, 1.0), ({}, []), (None, False)])
+def test_values_that_python_takes_as_equal_differ(there, here):
+    assert first_difference({"study": {"a": there}}, {"study": {"a": here}}) is not None
 
 
 def test_files_that_are_missing_or_new_are_told_apart():

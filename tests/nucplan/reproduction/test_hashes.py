@@ -34,10 +34,11 @@ def test_weights_are_told_by_value_and_not_by_the_rest_of_the_checkpoint(tmp_pat
         {"a": WEIGHTS["a"].nextafter(torch.tensor(9.0))},
         {"a": WEIGHTS["a"].reshape(3, 2)},
         {"a": WEIGHTS["a"].to(torch.bfloat16)},
+        {"a": WEIGHTS["a"].view(torch.int32)},
         {"b": torch.tensor(2)},
         {"c": torch.zeros(0)},
     ],
-    ids=["last bit", "shape", "type", "scalar", "name"],
+    ids=["last bit", "shape", "precision", "type", "scalar", "name"],
 )
 def test_any_change_of_a_tensor_is_seen(tmp_path, change):
     assert saved(tmp_path / "a.pth", WEIGHTS) != saved(tmp_path / "b.pth", WEIGHTS | change)
