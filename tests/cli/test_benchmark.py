@@ -125,6 +125,10 @@ def test_an_unknown_dataset_is_refused(tiny_root, assert_refused):
     assert_refused(main(["1", "Missing", "--root", str(tiny_root), *LENGTH]), "Dataset 'Missing' does not exist")
 
 
+def test_a_command_without_a_dataset_says_what_to_name(tiny_root, assert_refused):
+    assert_refused(main(["--root", str(tiny_root), *LENGTH]), "No dataset was given")
+
+
 def test_the_array_script_calls_this_command_with_an_index(trained_root, capsys):
     assert benchmark(trained_root, "--print-sbatch", "--folds", "0") == 0
     script = capsys.readouterr().out
