@@ -7,13 +7,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nucplan.datasets.raw import RawDataset, RawInfo
 from nucplan.errors import NucplanError
-from nucplan.files import read_json, write_json
+from nucplan.files import file_hash, read_json, write_json
+from nucplan.origin import json_hash
 from nucplan.progress import Progress, silent
 from planners.measure import outlines, pooling
 from planners.measure.image_statistics import ImageStatistics, measure_image
@@ -218,10 +220,19 @@ def nnunet_fingerprint(fingerprint: Fingerprint) -> dict[str, Any]:
 
 def raw_signature(raw: RawDataset) -> str:
     """A hash of name, size and modification time of ``dataset.json`` and every file of the training part."""
-    folders = [raw.dataset.part(kind) for kind in ("images", "labels", "instances")]
-    files = [raw.dataset.dataset_json, *(path for folder in folders for path in folder.iterdir())]
-    stats = [(str(p.relative_to(raw.dataset.raw)), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(files)]
+    stats = [(str(p.relative_to(raw.dataset.raw)), p.stat().st_size, p.stat().st_mtime_ns) for p in _files(raw)]
     return hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+
+
+def raw_content(raw: RawDataset, progress: Progress = silent) -> str:
+    """A hash of name and content of the same files: it stays when they are copied or written again as they were."""
+    files = progress(_files(raw), "Hashing")
+    return json_hash([(path.relative_to(raw.dataset.raw).as_posix(), file_hash(path)) for path in files])
+
+
+def _files(raw: RawDataset) -> list[Path]:
+    folders = [raw.dataset.part(kind) for kind in ("images", "labels", "instances")]
+    return sorted([raw.dataset.dataset_json, *(path for folder in folders for path in folder.iterdir())])
 
 
 def _add_up(counts: Iterable[dict[str, int]]) -> Counter[str]:

@@ -19,7 +19,7 @@ from nucplan.files import atomic_path, read_json, write_json
 from nucplan.images import read_label_map
 from nucplan.layout import CONFIGURATION, PLANS_NAME, find_dataset, resolve_roots
 from nucplan.progress import Progress, silent
-from planners.fingerprint import raw_signature
+from planners.fingerprint import raw_content, raw_signature
 from planners.measure.measurements import compact
 
 
@@ -106,7 +106,7 @@ def preprocess(
     made_from = {"raw": raw_signature(raw), "plan": _plan_hash(manager, configuration)}
 
     def up_to_date() -> bool:
-        return folder.is_dir() and marker.is_file() and read_json(marker) == made_from
+        return folder.is_dir() and marker.is_file() and read_json(marker).items() >= made_from.items()
 
     # Looked at first without the lock, for folders that one may only read.
     if up_to_date():
@@ -117,9 +117,11 @@ def preprocess(
         if up_to_date():
             return False
         marker.unlink(missing_ok=True)
+        # Before the files are read: one that changes meanwhile then has another time than the signature says.
+        content = raw_content(raw, progress)
         _write_cases(raw, folder, manager, configuration, progress)
         _write_references(raw)
-        write_json(marker, made_from)
+        write_json(marker, made_from | {"content": content})
     return True
 
 

@@ -18,6 +18,7 @@ from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset, require
 from nucplan.locks import fold_lock
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.weights import load_encoder_weights
+from nucplan.origin import TrainedOn, training_data
 from nucplan.precision import precision_name
 from nucplan.progress import progress
 from planners.preprocessor import preprocess
@@ -108,9 +109,12 @@ def train_fold(
         trainer.set_budget(request.iterations or trainer.decision("iterations")[request.budget])
         iterations = trainer.num_epochs * trainer.num_iterations_per_epoch
         _refuse_other_length(folder, iterations)
+        identifier = plans["configurations"][CONFIGURATION]["data_identifier"]
+        _refuse_other_data(dataset, folder.parent, identifier)
         checkpoint = _checkpoint_of(folder)
         if checkpoint is None:
-            write_json(folder / "run.json", {"iterations": iterations, "precision": precision_name(device)})
+            record = {"iterations": iterations, "precision": precision_name(device)}
+            write_json(folder / "run.json", record | {"data": training_data(dataset, identifier)})
         else:
             trainer.load_checkpoint(str(checkpoint))
         if checkpoint is None or checkpoint.name != FINAL:
@@ -149,3 +153,11 @@ def _refuse_other_length(folder: Path, iterations: int) -> None:
                 f"{record.parent} was trained for {there} iterations, not {iterations}, and all folds are averaged; "
                 "give the same budget, or move that folder away."
             )
+
+
+def _refuse_other_data(dataset: Dataset, model: Path, identifier: str) -> None:
+    """Folds of one ensemble learned from one version of the dataset."""
+    for record in sorted(model.glob("fold_*/run.json")):
+        holds = (record.parent / FINAL, record.parent / LATEST)
+        if problem := TrainedOn(record, dataset, holds, identifier).problem():
+            raise NucplanError(problem)

@@ -75,6 +75,7 @@ def _command(arguments: argparse.Namespace) -> None:
 def _run(dataset: Dataset, folds: Sequence[int], iterations: int, device_name: str, wait: bool) -> None:
     from nucplan.datasets.raw import RawDataset
     from nucplan.devices import choose_device
+    from nucplan.origin import training_data
     from planners.reference import prepare_reference
     from trainers.reference import ReferenceEnsemble, finished_folds, nnUNetTrainerReference, train_reference_fold
 
@@ -85,7 +86,8 @@ def _run(dataset: Dataset, folds: Sequence[int], iterations: int, device_name: s
         reference = prepare_reference(dataset, common.progress)
     for fold in folds:
         train_reference_fold(reference, fold, iterations, device, wait)
-        write_json(output / f"fold_{fold}" / "run.json", {"iterations": prod(epochs(iterations))})
+        record = {"iterations": prod(epochs(iterations)), "data": training_data(dataset)}
+        write_json(output / f"fold_{fold}" / "run.json", record)
         ensemble = ReferenceEnsemble.of(reference, [fold], device)
         cases = read_json(dataset.splits)[fold]["val"]
         _report(f"fold {fold}", _predict_and_score(ensemble, raw, "Tr", cases, output / f"fold_{fold}" / "validation"))

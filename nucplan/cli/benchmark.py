@@ -23,7 +23,8 @@ EXAMPLES = """\
   nucplan_benchmark Tissue TNBC --budget quick         plan, train and compare on this machine
   nucplan_benchmark Tissue --reference nnunet          stock nnU-Net in the same table
   nucplan_benchmark Tissue --dry-run                   the jobs, what is done and how long the others take
-  nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays"""
+  nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays
+  nucplan_benchmark --reproduce manifest.json          run it again and say what differs first"""
 COMPARED = ("baseline", "boundary", "boundary_attention")
 
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "after an interruption or a failure the same command goes on.",
         EXAMPLES,
     )
-    made.add_argument("datasets", metavar="DATASET", nargs="+", help="id or name")
+    made.add_argument("datasets", metavar="DATASET", nargs="*", help="id or name")
     made.add_argument(
         "--configs", metavar="A,B", default=",".join(COMPARED), help="the first is the baseline (default: %(default)s)"
     )
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     how = made.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="list the jobs and run nothing")
     how.add_argument("--index", type=int, metavar="I", help="run job I of the list alone")
+    how.add_argument("--manifest", action="store_true", help="write manifest.json of what there is and run nothing")
+    how.add_argument("--reproduce", metavar="FILE", type=Path, help="run the benchmark of a manifest.json and compare")
     how.add_argument("--print-sbatch", action="store_true", help="print a script that submits the jobs to SLURM")
     common.add_device(made)
     made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
@@ -58,7 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.workflow.arrays import job_at, sbatch_script
 
+    if arguments.reproduce is not None:
+        from nucplan.cli.reproduction import run_again
+
+        run_again(arguments, _study)
+        return
     study = _study(arguments)
+    if arguments.manifest:
+        _write_manifest(study)
+        return
     jobs = study.jobs()
     _refuse_unfit(jobs)
     if arguments.dry_run:
@@ -77,6 +88,8 @@ def _study(arguments: argparse.Namespace) -> Study:
     from nucplan.workflow.study import Study
     from trainers.out_of_fold.runs import STOCK_MODEL
 
+    if not arguments.datasets:
+        raise NucplanError("No dataset was given; name one or several, or give --reproduce a manifest.")
     if arguments.print_sbatch and arguments.device == "auto":
         raise NucplanError("--print-sbatch asks for GPUs or not as --device says; add --device cuda or --device cpu.")
     folds, seeds = common.numbers("--folds", arguments.folds, FOLDS[-1]), common.numbers("--seeds", arguments.seeds)
@@ -105,6 +118,15 @@ def _study(arguments: argparse.Namespace) -> Study:
         device=arguments.device,
         root=arguments.root,
     )
+
+
+def _write_manifest(study: Study) -> None:
+    from nucplan.files import write_json
+    from nucplan.reproduction.grid import FILE_NAME
+    from nucplan.reproduction.manifest import manifest_of
+
+    write_json(study.output / FILE_NAME, manifest_of(study, common.progress))
+    print(study.output / FILE_NAME)
 
 
 def _refuse_unfit(jobs: Sequence[Job]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
+from nucplan.origin import TrainedOn
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Job:
         A further input that counts by its content; see `PlanCopy`.
     length
         Of the training that the outputs belong to; see `Length`.
+    data
+        What that training learned from; see `TrainedOn`.
     written
         Text that the first output holds where this very command made it, or None where that does not matter.
     anyway
@@ -110,6 +113,7 @@ class Job:
     after: tuple[Path, ...] = ()
     plan: PlanCopy | None = None
     length: Length | None = None
+    data: TrainedOn | None = None
     written: str | None = None
     anyway: bool = False
     resources: Resources = field(default_factory=Resources)
@@ -139,6 +143,8 @@ class Job:
             return f"{missing[0]} is not there"
         if self.plan is not None and not self.plan.same():
             return f"{self.plan.copy} is not the plan of {self.plan.plan}"
+        if self.data is not None and self.data.problem() is not None:
+            return f"{self.data.record.parent} was trained on other data"
         if self.written is not None and self.written not in self.outputs[0].read_text(encoding="utf-8"):
             return f"{self.outputs[0]} was made by another command"
         oldest = min(self.outputs, key=_time)
@@ -147,6 +153,8 @@ class Job:
 
     def refused_because(self) -> str | None:
         """Why it can neither be kept nor run, as a sentence; None where nothing stands against it."""
+        if self.data is not None and (problem := self.data.problem()) is not None:
+            return problem
         if self.length is None or not self.length.differs():
             return None
         return (

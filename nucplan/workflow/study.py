@@ -12,7 +12,9 @@ from typing import Any
 
 from nucplan.files import read_json
 from nucplan.layout import CHOICE, FINAL, FOLDS, LATEST, Dataset, plans_name
+from nucplan.origin import TrainedOn
 from nucplan.plans import decision
+from nucplan.reproduction.grid import FILE_NAME, grid, words
 from nucplan.schedule import epochs
 from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
 
@@ -65,7 +67,7 @@ class Study:
     def jobs(self) -> list[Job]:
         """All jobs, each after those that it waits for; fold 0 of every config comes first, to be compared early."""
         jobs = [job for dataset in self.datasets for job in self._jobs_of(dataset)]
-        return [*jobs, self._report(jobs)]
+        return [*jobs, self._manifest(jobs), self._report(jobs)]
 
     def _jobs_of(self, dataset: Dataset) -> Iterator[Job]:
         yield self._planning(dataset)
@@ -104,6 +106,7 @@ class Study:
             after=(dataset.made_from(),),
             plan=PlanCopy(dataset.plans(), model / "plans.json"),
             length=Length(folder / "run.json", self._asked(dataset), (folder / FINAL, folder / LATEST)),
+            data=TrainedOn(folder / "run.json", dataset, (folder / FINAL, folder / LATEST)),
             **self._cost(dataset),
         )
 
@@ -117,6 +120,7 @@ class Study:
             outputs=(folder / "validation" / "metrics.json",),
             after=(dataset.made_from(), dataset.plans()),
             length=Length(folder / "run.json", self._asked(dataset), (folder / "validation" / "metrics.json",)),
+            data=TrainedOn(folder / "run.json", dataset, (folder / "validation" / "metrics.json",)),
             **self._cost(dataset),
         )
 
@@ -169,9 +173,24 @@ class Study:
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
 
-    def _command(self, *words: str) -> tuple[str, ...]:
+    def _manifest(self, jobs: Sequence[Job]) -> Job:
+        output = self.output / FILE_NAME
+        arguments = words(grid(self))
+        return Job(
+            "manifest",
+            self._command("nucplan_benchmark", *arguments, "--manifest", "--output", str(self.output)),
+            inputs=tuple(path for job in jobs for path in job.outputs),
+            outputs=(output,),
+            # The manifest names neither root nor output.
+            written=_in_json(["nucplan_benchmark", *arguments]),
+            anyway=True,
+            # It tells of the GPU, where there is one.
+            resources=Resources(gpus=self._gpus),
+        )
+
+    def _command(self, *parts: str) -> tuple[str, ...]:
         root = ("--root", self.root) if self.root is not None else ()
-        return (*words, "--device", self.device, *root)
+        return (*parts, "--device", self.device, *root)
 
     def _length(self) -> tuple[str, str]:
         return ("--budget", self.budget) if self.iterations is None else ("--iterations", str(self.iterations))

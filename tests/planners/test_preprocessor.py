@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from nucplan.errors import NucplanError
-from nucplan.files import write_json
+from nucplan.files import read_json, write_json
+from nucplan.images import write_label_map
 from planners.fingerprint import measure
 from planners.planner import plan_dataset
 from planners.preprocessor import NucleusPreprocessor, preprocess
@@ -115,6 +117,33 @@ def test_what_is_up_to_date_is_kept_and_a_changed_plan_redone(write_raw, random_
     assert not preprocess(raw, made_plan(raw, batch_size=2))
     assert preprocess(raw, made_plan(raw, scale=2))
     assert load(raw, "a")[0].shape == (3, 1, 128, 128)
+
+
+def content(raw) -> str:
+    return read_json(raw.dataset.made_from())["content"]
+
+
+def test_the_hash_of_the_data_follows_the_pixels_and_not_the_times(write_raw, random_case) -> None:
+    raw = write_raw({"a": random_case(0), "b": random_case(1)})
+    plans = made_plan(raw)
+    preprocess(raw, plans)
+    first = content(raw)
+    os.utime(raw.instances_path("a"), (1, 1))
+    assert preprocess(raw, plans)
+    assert content(raw) == first
+    write_label_map(raw.instances_path("a"), 2 * raw.instances("a"))
+    assert preprocess(raw, plans)
+    assert content(raw) != first
+
+
+def test_data_of_an_older_nucplan_without_that_hash_are_kept(write_raw, random_case) -> None:
+    raw = write_raw({"a": random_case(0), "b": random_case(1)})
+    plans = made_plan(raw)
+    preprocess(raw, plans)
+    marker = read_json(raw.dataset.made_from())
+    del marker["content"]
+    write_json(raw.dataset.made_from(), marker)
+    assert not preprocess(raw, plans)
 
 
 def test_the_folder_holds_what_nnunet_trainers_read(write_raw, random_case) -> None:

@@ -14,6 +14,7 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 from nucplan.images import read_label_map, write_image
 from nucplan.layout import CONFIGURATION, FINAL, find_dataset, resolve_roots
+from nucplan.origin import training_data
 from trainers import run_reference
 
 MODEL = "nnUNetTrainerReference__{}__2d"
@@ -44,6 +45,7 @@ def test_a_fold_is_trained_once_and_its_nuclei_are_scored(root, dataset, capsys)
         assert tifffile.imread(folder / f"{cases[0]}.tif").shape == raw.instances(cases[0], part).shape
         assert set(read_json(folder / "metrics.json")["per_image"]) == set(cases)
     assert "PQ (pooled)" in capsys.readouterr().out
+    assert read_json(output / "fold_0" / "run.json")["data"] == training_data(dataset) is not None
 
     reference = find_dataset(resolve_roots(root), 501)
     mine, stock = (

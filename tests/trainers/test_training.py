@@ -282,6 +282,11 @@ def test_a_checkpoint_of_another_split_is_refused(root, capsys):
     folds = read_json(splits)
     write_json(splits, [folds[1], folds[0], *folds[2:]])
     assert train.main(["1", "0", "--device", "cpu", "--root", str(root), "--iterations", "2"]) == 2
+    assert "was trained on other images, labels, folds" in capsys.readouterr().err
+    # Trainings of an older nucplan do not say on which data; their checkpoints know the cases.
+    record = read_json(root / FOLD / "run.json")
+    write_json(root / FOLD / "run.json", {"iterations": record["iterations"]})
+    assert train.main(["1", "0", "--device", "cpu", "--root", str(root), "--iterations", "2"]) == 2
     assert "was trained on other cases" in capsys.readouterr().err
 
 

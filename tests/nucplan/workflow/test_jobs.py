@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -61,6 +62,15 @@ def test_a_training_of_another_length_is_refused_where_there_is_one(tmp_path, it
     (checkpoint,) = files(tmp_path, "checkpoint", [1 if held else None])
     reason = Job("a", ("x",), length=Length(record, iterations, (checkpoint,))).refused_because()
     assert (reason is not None) == refused
+
+
+@pytest.mark.parametrize("problem", [None, "fold_0 was trained on other images."])
+def test_a_training_on_other_data_is_neither_done_nor_run(tmp_path, problem):
+    (output,) = files(tmp_path, "out", [1])
+    data = SimpleNamespace(record=tmp_path / "fold_0" / "run.json", problem=lambda: problem)
+    found = Job("a", ("x",), (), (output,), data=data)
+    assert found.done == (problem is None)
+    assert found.refused_because() == problem
 
 
 def test_files_to_wait_for_may_be_younger_than_the_outputs(tmp_path):

@@ -1,0 +1,67 @@
+"""``nucplan_benchmark --reproduce``: the benchmark of a manifest once more, in a folder of its own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nucplan.cli import common
+from nucplan.errors import NucplanError
+
+if TYPE_CHECKING:
+    from nucplan.workflow.study import Study
+
+# The manifest says these.
+GRID = ("--configs", "--folds", "--seeds", "--budget", "--iterations", "--reference")
+FOLDER = "reproduction"
+
+
+def run_again(arguments: argparse.Namespace, study_of: Callable[[argparse.Namespace], Study]) -> None:
+    """Run and compare, by the options of nucplan_benchmark that do not belong to the grid.
+
+    Raises
+    ------
+    NucplanError
+        If the manifest cannot be read, its data are not there, or anything differs.
+    """
+    from nucplan.layout import Dataset, resolve_roots
+    from nucplan.reproduction.manifest import read_manifest
+    from nucplan.reproduction.reproduce import reproduce
+
+    _refuse_grid(arguments)
+    original = read_manifest(arguments.reproduce)
+    found = study_of(_asked(arguments, original))
+    folder = (arguments.output or arguments.reproduce.parent / FOLDER).resolve()
+    root = folder / "root"
+    study = replace(
+        found,
+        datasets=tuple(Dataset(resolve_roots(root), dataset.folder_name) for dataset in found.datasets),
+        root=str(root),
+        output=folder / "benchmark",
+    )
+    verdict = reproduce(original, study, found.datasets, arguments.jobs, print, common.progress)
+    print(f"The reproduction agrees with {arguments.reproduce}; all comparisons: {verdict}")
+
+
+def _refuse_grid(arguments: argparse.Namespace) -> None:
+    given = [word.partition("=")[0] for word in arguments.words]
+    extra = [*arguments.datasets, *(option for option in GRID if option in given)]
+    if extra:
+        raise NucplanError(f"--reproduce takes all that is trained from the manifest; leave out {extra[0]}.")
+
+
+def _asked(arguments: argparse.Namespace, original: dict[str, Any]) -> argparse.Namespace:
+    """The arguments as if the grid of the manifest had been given; the device too, where none was."""
+    grid, device = original["study"], original["environment"].get("device", "auto")
+    lists = {name: ",".join(map(str, grid[name])) for name in ("configs", "folds", "seeds")}
+    length = {"budget": grid["budget"], "iterations": grid["iterations"]}
+    return argparse.Namespace(
+        **vars(arguments)
+        | {"datasets": grid["datasets"], "reference": grid["reference"], "output": Path()}
+        | {"device": device if arguments.device == "auto" else arguments.device}
+        | lists
+        | length
+    )

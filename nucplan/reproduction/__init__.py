@@ -1,0 +1,1 @@
+"""What a benchmark was made from and what came out, as hashes; and whether another run of it agrees."""
