@@ -12,13 +12,16 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, write_json
-from nucplan.layout import FOLDS
+from nucplan.layout import FOLDS, Dataset
 from trainers import trainer_name
+
+if TYPE_CHECKING:
+    from trainers.out_of_fold.comparison import ReportRequest
 
 DESCRIPTION = "Write report.html and report.json of trained configs: what the folds say, also where some are missing."
 EXAMPLES = """\
@@ -66,7 +69,7 @@ def _command(arguments: argparse.Namespace) -> None:
     _write(datasets, request)
 
 
-def _write(datasets: Sequence[Any], request: Any) -> None:
+def _write(datasets: Sequence[Dataset], request: ReportRequest) -> None:
     from nucplan.report.html import render
     from nucplan.report.plots import draw
     from nucplan.report.ranks import ranks

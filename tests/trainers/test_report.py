@@ -173,9 +173,12 @@ def test_a_dataset_that_was_not_planned_is_in_the_report_with_the_reason(dataset
 
 @pytest.mark.parametrize(
     ("options", "part"),
-    [(("--configs", "best"), "There is no config 'best'"), (("--configs", "boundary,boundary"), "twice"),
-     (("--folds", "7"), "numbers from 0 to 4")],
-)  # fmt: skip
+    [
+        (("--configs", "best"), "There is no config 'best'"),
+        (("--configs", "boundary,boundary"), "twice"),
+        (("--folds", "7"), "numbers from 0 to 4"),
+    ],
+)
 def test_what_cannot_be_reported_is_refused_in_a_sentence(tiny_root, tmp_path, capsys, options, part):
     words = ["1", "--root", str(tiny_root), "--output", str(tmp_path / "compared"), *options]
     assert report.main(words) == 2

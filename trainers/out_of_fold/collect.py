@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
@@ -76,15 +77,11 @@ def _data(scores: OutOfFoldScores) -> dict[str, Any]:
     }
 
 
-def _failed(seeds: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """The jobs of trainings that are not finished, and why."""
+def _failed(seeds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The jobs of trainings that are not finished, and why; one of stock nnU-Net, which has no seed, once."""
     folds = [fold for seed in seeds for run in seed["runs"] for fold in run["folds"]]
-    return [
-        {"job": fold["job"], "state": fold["state"], "reason": fold["reason"]}
-        for fold in folds
-        # Stock nnU-Net has no seed and stands beside each.
-        if fold["state"] != FINISHED and folds.index(fold) == [f["job"] for f in folds].index(fold["job"])
-    ]
+    jobs = {fold["job"]: fold for fold in folds if fold["state"] != FINISHED}
+    return [{"job": job, "state": fold["state"], "reason": fold["reason"]} for job, fold in jobs.items()]
 
 
 def _own(found: Compared) -> dict[str, Path]:
@@ -137,7 +134,7 @@ def _crops(scores: OutOfFoldScores, found: Compared, progress: Progress) -> tupl
     return fields, pictures
 
 
-def _png(picture: Any) -> bytes:
+def _png(picture: np.ndarray) -> bytes:
     _, encoded = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     return encoded.tobytes()
 

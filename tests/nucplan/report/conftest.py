@@ -47,8 +47,9 @@ def comparison(stock_folds: range = range(2)) -> dict[str, Any]:
 def runs(made: dict[str, Any]) -> list[dict[str, Any]]:
     def state(row: dict, fold: int) -> dict[str, Any]:
         there = fold in row["folds"]
-        return {"fold": fold, "job": f"train/x/{row['config']}/fold_{fold}", "state": "finished" if there else "failed",
-                "reason": None if there else HOSTILE, "pq": 0.5 if there else None}  # fmt: skip
+        kept = {"state": "finished", "reason": None, "pq": 0.5}
+        lost = {"state": "failed", "reason": HOSTILE, "pq": None}
+        return {"fold": fold, "job": f"train/x/{row['config']}/fold_{fold}"} | (kept if there else lost)
 
     return [
         {"config": row["config"], "folds": [state(row, fold) for fold in range(5)]}
@@ -69,43 +70,60 @@ def option(configs: list[str], score: float) -> dict[str, Any]:
     return {"configs": configs, "score": score, "merges": 3, "splits": 4, "decoder": {"name": "tempered", "neck": 0.7}}
 
 
-def dataset(folder: str) -> dict[str, Any]:
-    made = comparison()
+def data() -> dict[str, Any]:
     quantiles = {"5": 8.0, "25": 10.0, "50": 12.5, "75": 15.0, "95": 20.25}
-    scores = {"PQ (pooled)": 0.61, "merges": 12}
+    sizes = {"images": 10, "groups": 1, "test_images": 2, "test_groups": 1, "nuclei": 1200}
+    lengths = {"diameter_px": quantiles, "diameter_um": quantiles, "gap_px": quantiles}
+    density = {"nuclei_per_256x256": {"median": 3, "p99": 9}, "touching_share": 0.25}
+    origin = {"mpp": 0.25, "channels": ["R", "G", "B"], "source": HOSTILE, "licence": None}
+    return sizes | lengths | density | origin | {"image_size": {"median": [40, 60]}, "class_instances": {HOSTILE: 1200}}
+
+
+def seed() -> dict[str, Any]:
+    made = comparison()
+    scores = {"pq_pooled": 0.5, "classification_f1_pooled": None, "n_predicted": 7, "n_reference": 9}
+    rows = {config: {"round": scores, HOSTILE: scores} for config in CONFIGS}
+    classes = {"names": ["round", HOSTILE], "rows": rows}
+    compared = {"comparison": made, "not_compared": None, "classes": classes}
+    return {"seed": 0, "runs": runs(made), "notes": ["500 iterations."]} | compared
+
+
+def inference() -> dict[str, Any]:
     nested = {"score": 0.6, "of_folds": {"0": option(["boundary"], 0.61), "1": option(["boundary"], 0.59)}}
-    classes = {"pq_pooled": 0.5, "classification_f1_pooled": None, "n_predicted": 7, "n_reference": 9}
+    options = [option(["boundary"], 0.62), option(["baseline", "boundary"], 0.61)]
+    chosen = {"configs": ["boundary"], "folds": [0, 1], "decoder": {"name": "tempered"}, "measure": "PQ (pooled)"}
+    return chosen | {"evidence": {"options": options, "nested": nested}}
+
+
+def of_test_part() -> dict[str, Any]:
+    found = {"configs": ["boundary"], "scores": {"PQ (pooled)": 0.61, "merges": 12}}
+    single = found | {"name": "boundary, fold 0", "folds": [0], "chosen": False}
+    ensemble = found | {"name": "the ensemble", "folds": [0, 1], "chosen": True}
+    return {"images": 2, "groups": 1, "rows": [single, ensemble]}
+
+
+def dataset(folder: str) -> dict[str, Any]:
+    place = {"case": HOSTILE, "group": "g", "fold": 0, "rows": [0, 40], "columns": [0, 60]}
+    cost = {"parameters": 4_300_000, "iterations": 500, "precision": None, "seconds_per_iteration": 0.25}
+    cost |= {"images_per_second": 8.0, "peak_memory_bytes": 2**31, "peak_memory_of": "GPU"}
     return {
         "name": folder[11:],
         "folder": folder,
         "missing": None,
-        "data": {
-            "images": 10, "groups": 1, "test_images": 2, "test_groups": 1, "nuclei": 1200, "mpp": 0.25,
-            "channels": ["R", "G", "B"], "source": HOSTILE, "licence": None, "diameter_px": quantiles,
-            "diameter_um": quantiles, "gap_px": quantiles, "touching_share": 0.25, "image_size": {"median": [40, 60]},
-            "nuclei_per_256x256": {"median": 3, "p99": 9}, "class_instances": {HOSTILE: 1200},
-        },
+        "data": data(),
         "plan": [{"decision": "patch_size", "value": ["64, 64"], "because": ["a reason", "* set by you"]}] * 12,
         "warnings": [HOSTILE],
         "boundary_width_px": 1,
-        "seeds": [{"seed": 0, "runs": runs(made), "notes": ["500 iterations."], "comparison": made, "not_compared": None,
-                   "classes": {"names": ["round", HOSTILE], "rows": {c: {"round": classes, HOSTILE: classes}
-                                                                     for c in CONFIGS}}}],
+        "seeds": [seed()],
         "failed": [{"job": "train/x/fold_2", "state": "failed", "reason": HOSTILE}],
-        "crops": [{"picture": f"{folder}/crop_1", "case": HOSTILE, "group": "g", "fold": 0, "rows": [0, 40],
-                   "columns": [0, 60], "touching": 9, "differing": 4}],
+        "crops": [place | {"picture": f"{folder}/crop_1", "touching": 9, "differing": 4}],
         "curves": [curve(config, fold) for config in CONFIGS for fold in range(2)],
-        "costs": {"baseline": {"parameters": 4_300_000, "iterations": 500, "precision": None, "peak_memory_bytes": 2**31,
-                               "seconds_per_iteration": 0.25, "images_per_second": 8.0, "peak_memory_of": "GPU"}},
+        "costs": {"baseline": cost},
         "planned_cost": {"predicted_bytes": 2**30, "predicted_seconds": 0.25},
-        "inference": {"configs": ["boundary"], "folds": [0, 1], "decoder": {"name": "tempered"}, "measure": "PQ (pooled)",
-                      "evidence": {"options": [option(["boundary"], 0.62), option(["baseline", "boundary"], 0.61)],
-                                   "nested": nested}},
-        "test": {"images": 2, "groups": 1, "rows": [
-            {"name": "boundary, fold 0", "configs": ["boundary"], "folds": [0], "chosen": False, "scores": scores},
-            {"name": "the ensemble", "configs": ["boundary"], "folds": [0, 1], "chosen": True, "scores": scores}]},
+        "inference": inference(),
+        "test": of_test_part(),
         "commands": ["nucplan_train 1 0"],
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="session")

@@ -183,8 +183,8 @@ def typed(name: str, right: bool) -> ImageCounts:
 
 
 def test_with_classes_the_mean_of_their_pooled_pq_is_primary_and_a_config_without_classes_has_none():
-    found = {name: {0: [typed("image0", right)], 1: [typed("image1", right)]} for name, right in
-             (("baseline", False), ("boundary", True))}  # fmt: skip
+    skills = {"baseline": False, "boundary": True}
+    found = {name: {0: [typed("image0", right)], 1: [typed("image1", right)]} for name, right in skills.items()}
     made = ablation(found | {"stock": {k: [counts(f"image{k}", False, 0)] for k in (0, 1)}}, GROUPS, SHARES, classes=2)
     place = [score["title"] for score in made["scores"]].index(mpq_plus(2).title)
     assert [score["title"] for score in made["scores"] if score["primary"]] == [DICE.title, mpq_plus(2).title]
@@ -199,3 +199,21 @@ def test_with_classes_the_mean_of_their_pooled_pq_is_primary_and_a_config_withou
 
 def test_with_one_class_dice_and_the_pooled_pq_are_primary():
     assert primary_scores(1) == primary_scores(0) == (DICE, PQ_POOLED)
+
+
+def test_a_config_that_lacks_a_fold_is_compared_over_the_others_and_changes_no_other_row():
+    whole = ablation(CONFIGS, GROUPS, SHARES)
+    partial = {fold: images for fold, images in folds(merged=False, shift=2).items() if fold != 1}
+    made = ablation(CONFIGS | {"partial": partial}, GROUPS, {0: 0.5, 1: 3.0, 3: 0.3})
+    for before, row in zip(whole["rows"], made["rows"], strict=False):
+        assert row["folds"] == [0, 1, 3]
+        assert [cell["mean"] for cell in row["cells"]] == [cell["mean"] for cell in before["cells"]]
+    row = made["rows"][2]
+    assert (row["folds"], row["coverage"]) == ([0, 3], (65, 90))
+    assert row["variance_factor"] == pytest.approx(1 / 2 + 0.4)
+    for cell, score in zip(row["cells"], ABLATION_SCORES, strict=True):
+        values = [score(partial[fold]) for fold in (0, 3)]
+        assert cell["mean"] == pytest.approx(np.mean(values))
+        baseline = np.mean([score(CONFIGS["baseline"][fold]) for fold in (0, 3)])
+        assert cell["difference"]["mean"] == pytest.approx(np.mean(values) - baseline)
+        assert cell["of_folds"][1] is None

@@ -115,9 +115,18 @@ def test_a_report_without_results_is_a_page_as_well(report):
     bare = copy.deepcopy(report)
     one = bare["datasets"][0] | {"inference": None, "test": None, "crops": [], "curves": [], "costs": {}}
     none = {"comparison": None, "classes": None, "not_compared": "baseline has no finished fold."}
-    one["seeds"] = [one["seeds"][0] | none]
+    one |= {"seeds": [one["seeds"][0] | none], "planned_cost": {}}
     bare |= {"datasets": [one], "ranks": []}
     page = Page(render(bare, {}))
     assert "Nothing is compared: baseline has no finished fold." in page.text
     assert "No ensemble was chosen yet." in page.text
     assert not [tag for tag, _ in page.elements if tag == "img"]
+
+
+def test_what_records_lack_is_left_out(report):
+    bare = copy.deepcopy(report) | {"ranks": []}
+    one = bare["datasets"][0] | {"test": {"images": 1, "groups": 1, "rows": []}, "planned_cost": {}}
+    one["inference"] = {"configs": ["boundary"], "folds": [0], "decoder": {}, "measure": "PQ (pooled)"}
+    text = Page(render(bare | {"datasets": [one]}, {})).text
+    assert "the mean of boundary over the folds 0" in text
+    assert "The plan expected" not in text
