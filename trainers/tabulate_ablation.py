@@ -74,7 +74,8 @@ def _command(arguments: argparse.Namespace) -> None:
 
 
 def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
-    from nucplan.report.ablation import ablation_tables
+    from nucplan.report.ablation import ablation
+    from nucplan.report.markdown import ablation_tables
     from trainers.out_of_fold.decoders import DECISIONS, decoders_anew, decoders_of_baseline, describe
     from trainers.out_of_fold.runs import compared_models, remarks, shared_folds
     from trainers.out_of_fold.scores import OutOfFoldScores
@@ -91,7 +92,7 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     notes = [*remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
     notes += [f"Boundaries count within {scores.boundary_width} px."]
     notes += [f"Decoded anew, as {dataset.plans().name} says now: {describe(anew)}."] if anew else []
-    tables = ablation_tables(counts, scores.raw.info.groups, scores.test_share(folds))
+    tables = ablation_tables(ablation(counts, scores.raw.info.groups, scores.test_share(folds)))
     return "\n\n".join([f"### {dataset.name}", " ".join(notes), tables])
 
 

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     length.add_argument("--budget", choices=BUDGETS, default="standard", help="default: %(default)s")
     length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
     made.add_argument("--reference", choices=("nnunet",), help="train stock nnU-Net on core and border labels as well")
-    made.add_argument("--output", metavar="FOLDER", type=Path, help="tables and logs (default: in the results)")
+    made.add_argument("--output", metavar="FOLDER", type=Path, help="report and logs (default: in the results)")
     made.add_argument("--jobs", type=int, metavar="N", default=1, help="so many at a time (default: %(default)s)")
     how = made.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="list the jobs and run nothing")
@@ -140,7 +140,7 @@ def _run_one(job: Job, jobs: Sequence[Job], output: Path) -> None:
     from nucplan.workflow.jobs import prerequisites
     from nucplan.workflow.local import run_jobs
 
-    for other in prerequisites(jobs)[job.name]:
+    for other in () if job.anyway else prerequisites(jobs)[job.name]:
         reason = other.unfinished_because()
         if reason is not None:
             raise NucplanError(f"{job.name} needs {other.name}, which is not done: {reason}; run that job first.")

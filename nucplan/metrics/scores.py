@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nucplan.metrics.counts import Ratio
-from nucplan.metrics.image import ImageCounts, NucleusCounts
+from nucplan.metrics.image import ClassCounts, ImageCounts, NucleusCounts
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,31 @@ def _boundary_f1(sums: np.ndarray) -> np.ndarray:
     return np.where(drawn + annotated == 0, np.nan, harmonic)
 
 
+def mpq_plus(classes: int) -> Score:
+    """Mean over the classes 1 to ``classes`` of the pooled PQ, as `nucplan.metrics.panoptic.mpq_plus` has it.
+
+    NaN for images without classes.
+    """
+
+    def counts(image: ImageCounts) -> list[float]:
+        of_classes = [(image.per_class or {}).get(k, ClassCounts()).panoptic for k in range(1, classes + 1)]
+        return [number for c in of_classes for number in (c.iou_sum, c.tp + (c.fp + c.fn) / 2)]
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        pq = _ratio(sums.reshape(*sums.shape[:-1], classes, 2))
+        known = ~np.isnan(pq)
+        return _divided(np.where(known, pq, 0).sum(axis=-1), known.sum(axis=-1))
+
+    return Score("mPQ+ (mean of classes)", counts, value)
+
+
+DICE = image_mean("Dice (image mean)", lambda counts: counts.dice.value)
 PQ_POOLED = Score("PQ (pooled)", _panoptic_counts, _ratio)
 CONTACT_BOUNDARY_RECALL = pooled_ratio("contact-boundary recall", lambda counts: counts.contact_boundary)
 
 # What an ablation of boundaries is read by, in the order of its tables.
 ABLATION_SCORES = (
-    image_mean("Dice (image mean)", lambda counts: counts.dice.value),
+    DICE,
     PQ_POOLED,
     image_mean("AJI (image mean)", lambda counts: counts.aji.value),
     total("merges", lambda counts: counts.merges),

@@ -1,9 +1,12 @@
-"""Configs side by side as Markdown: fold means, paired differences, pooled figures, and what the folds are made of."""
+"""Configs side by side as plain numbers: fold means, paired differences, pooled figures, what folds are made of."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from nucplan.metrics.image import ImageCounts
 from nucplan.metrics.paired import (
@@ -14,16 +17,25 @@ from nucplan.metrics.paired import (
     holm,
     paired_difference,
 )
-from nucplan.metrics.scores import ABLATION_SCORES, CONTACT_BOUNDARY_RECALL, PQ_POOLED, Score
-
-# Tested are two scores alone, as each further test makes all of them less sure.
-PRIMARY_SCORES = (PQ_POOLED, CONTACT_BOUNDARY_RECALL)
+from nucplan.metrics.scores import ABLATION_SCORES, DICE, PQ_POOLED, Score, mpq_plus
 
 Folds = Mapping[int, Sequence[ImageCounts]]
 
 
-def ablation_tables(configs: Mapping[str, Folds], groups: Mapping[str, str], test_share: float) -> str:
-    """All tables of one dataset.
+def ablation_scores(classes: int) -> tuple[Score, ...]:
+    """The scores of an ablation of nuclei with so many classes."""
+    return ABLATION_SCORES if classes < 2 else (DICE, mpq_plus(classes), *ABLATION_SCORES[1:])
+
+
+def primary_scores(classes: int) -> tuple[Score, Score]:
+    """The scores that are tested: two alone, as each further test makes all of them less sure."""
+    return ablation_scores(classes)[:2] if classes > 1 else (DICE, PQ_POOLED)
+
+
+def ablation(
+    configs: Mapping[str, Folds], groups: Mapping[str, str], test_share: float, classes: int = 0
+) -> dict[str, Any]:
+    """All numbers of the comparison of configs on one dataset, ready for JSON.
 
     Parameters
     ----------
@@ -33,135 +45,101 @@ def ablation_tables(configs: Mapping[str, Folds], groups: Mapping[str, str], tes
         An image that is not in it is a group of its own.
     test_share : float
         Validation images over training images of a fold, for the corrected t test.
+    classes : int
+        Number of classes where the counts have them.
+
+    Returns
+    -------
+    dict
+        ``baseline``; ``folds``; ``scores``, each with ``title``, ``is_count``, ``primary`` and the ``folds`` that have
+        it under all configs; ``rows``, each with ``config`` and one cell per score; ``test_share`` and
+        ``variance_factor`` of the test; ``coverage``, the percentage of intervals of so few folds that hold the truth
+        in simulations (None: nominal); ``sizes`` of the folds in ``images``, ``nuclei`` and ``groups``.
+
+        A cell has the ``mean`` over the folds, ``of_folds``, ``pooled`` over all images, and ``difference``: None for
+        the baseline, else ``mean``, ``low``, ``high``, ``of_folds`` and, for primary scores, ``p`` of the corrected t
+        test and ``p_holm``, adjusted for all tests of the table. None stands for what does not exist.
     """
-    scored = _scored_folds(configs)
-    parts = [_fold_means(configs, scored)]
-    if len(configs) > 1:
-        found = _differences(configs, groups, scored)
-        parts += [_difference_table(configs, found), _test_table(found, test_share)]
-    return "\n\n".join([*parts, _pooled(configs), _fold_sizes(next(iter(configs.values())), groups)])
-
-
-def _scored_folds(configs: Mapping[str, Folds]) -> dict[Score, list[int]]:
-    """The folds that have a score under all configs: over others, means of configs would not differ as their pairs."""
-    folds = next(iter(configs.values()))
-    return {
-        score: [fold for fold in folds if not any(math.isnan(score(of[fold])) for of in configs.values())]
-        for score in ABLATION_SCORES
-    }
-
-
-def _fold_means(configs: Mapping[str, Folds], scored: Mapping[Score, Sequence[int]]) -> str:
-    rows = {
-        name: [_number(_mean([score(folds[fold]) for fold in of_score]), score) for score, of_score in scored.items()]
-        for name, folds in configs.items()
-    }
-    total = len(next(iter(configs.values())))
-    fewer = [
-        f"{score.title}: only over the folds {', '.join(map(str, of_score))}, where all configs have it"
-        for score, of_score in scored.items()
-        if 0 < len(of_score) < total
+    scores, primary = ablation_scores(classes), {score.title for score in primary_scores(classes)}
+    folds = list(next(iter(configs.values())))
+    scored = {score.title: _scored_folds(score, configs) for score in scores}
+    rows = [
+        {"config": name, "cells": [_cell(score, name, configs, groups, scored[score.title]) for score in scores]}
+        for name in configs
     ]
-    head = "; ".join(["Mean over the folds, each scored as a whole", *fewer])
-    return f"{head}:\n\n" + _table("config", _titles(ABLATION_SCORES), rows)
-
-
-def _differences(
-    configs: Mapping[str, Folds], groups: Mapping[str, str], scored: Mapping[Score, Sequence[int]]
-) -> dict[str, dict[Score, PairedDifference]]:
-    (_, baseline), *others = configs.items()
+    _add_tests(rows, [score.title in primary for score in scores], test_share)
     return {
-        name: {
-            score: paired_difference(score, [_paired(baseline[fold], folds[fold], groups) for fold in of_score])
-            for score, of_score in scored.items()
-        }
-        for name, folds in others
+        "baseline": next(iter(configs)),
+        "folds": folds,
+        "scores": [
+            {"title": s.title, "is_count": s.is_count, "primary": s.title in primary, "folds": scored[s.title]}
+            for s in scores
+        ],
+        "rows": rows,
+        "test_share": test_share,
+        "variance_factor": 1 / len(folds) + test_share,
+        "coverage": COVERAGE.get(len(folds)),
+        "sizes": _sizes(next(iter(configs.values())), groups),
     }
+
+
+def known(value: float) -> float | None:
+    """The number, or None for NaN, which JSON does not have."""
+    return None if math.isnan(value) else float(value)
+
+
+def _scored_folds(score: Score, configs: Mapping[str, Folds]) -> list[int]:
+    """The folds that have a score under all configs: over others, means of configs would not differ as their pairs.
+
+    A config that has it in no fold, as stock nnU-Net has no classes, holds up none.
+    """
+    found = [{fold for fold, images in of.items() if not math.isnan(score(images))} for of in configs.values()]
+    having = [folds for folds in found if folds]
+    return sorted(set.intersection(*having)) if having else []
+
+
+def _cell(
+    score: Score, name: str, configs: Mapping[str, Folds], groups: Mapping[str, str], scored: Sequence[int]
+) -> dict[str, Any]:
+    (first, baseline), config = next(iter(configs.items())), configs[name]
+    values = [score(config[fold]) for fold in scored]
+    cell = {
+        "mean": known(sum(values) / len(values)) if values else None,
+        "of_folds": [known(score(images)) for images in config.values()],
+        "pooled": known(score([image for images in config.values() for image in images])),
+        "difference": None,
+    }
+    if name != first:
+        pairs = [_paired(baseline[fold], config[fold], groups) for fold in scored]
+        cell["difference"] = _plain(paired_difference(score, pairs))
+    return cell
 
 
 def _paired(baseline: Sequence[ImageCounts], config: Sequence[ImageCounts], groups: Mapping[str, str]) -> PairedFold:
     return PairedFold([groups.get(image.name, image.name) for image in baseline], baseline, config)
 
 
-def _difference_table(configs: Mapping[str, Folds], found: Mapping[str, Mapping[Score, PairedDifference]]) -> str:
-    first, folds = next(iter(configs.items()))
-    rows = {name: [_with_interval(difference, score) for score, difference in of.items()] for name, of in found.items()}
-    head = (
-        f"Difference to {first}, mean over the folds, with the 95 % interval of a bootstrap over folds, then groups "
-        f"({_number_of_folds(len(folds))})"
-    )
-    return f"{head}:\n\n" + _table("config", _titles(ABLATION_SCORES), rows)
+def _plain(found: PairedDifference) -> dict[str, Any]:
+    ends = {name: known(getattr(found, name)) for name in ("mean", "low", "high")}
+    return ends | {"of_folds": [known(value) for value in found.of_folds]}
 
 
-def _number_of_folds(count: int) -> str:
-    if count == 1:
-        return "1 fold: over its groups alone, which leaves out how much trainings differ and is too narrow"
-    if count not in COVERAGE:
-        return f"{count} folds"
-    lowest, highest = COVERAGE[count]
-    return f"{count} folds: too narrow, in simulations it covers the truth in {lowest} to {highest} % of the cases"
+def _add_tests(rows: Sequence[dict[str, Any]], primary: Sequence[bool], test_share: float) -> None:
+    """Write ``p`` and ``p_holm`` into the differences of the primary scores, in place."""
+    cells = [cell for row in rows[1:] for cell, tested in zip(row["cells"], primary, strict=True) if tested]
+    tested = [cell["difference"] for cell in cells]
+    p_values = [corrected_t_test(np.array(difference["of_folds"], np.float64), test_share) for difference in tested]
+    for difference, p, adjusted in zip(tested, p_values, holm(p_values), strict=True):
+        difference |= {"p": known(p), "p_holm": known(adjusted)}
 
 
-def _test_table(found: Mapping[str, Mapping[Score, PairedDifference]], test_share: float) -> str:
-    p_values = [corrected_t_test(of[score].of_folds, test_share) for of in found.values() for score in PRIMARY_SCORES]
-    adjusted = iter(holm(p_values).tolist())
-    rows = {name: [number_text(next(adjusted), 3) for _ in PRIMARY_SCORES] for name in found}
-    head = "p of the corrected resampled t test over the folds, a conservative check, after Holm for all of this table"
-    return f"{head}:\n\n" + _table("config", _titles(PRIMARY_SCORES), rows)
-
-
-def _pooled(configs: Mapping[str, Folds]) -> str:
-    images = {name: [image for of_fold in folds.values() for image in of_fold] for name, folds in configs.items()}
-    rows = {name: [_total(score, of) for score in ABLATION_SCORES] for name, of in images.items()}
-    return "All out-of-fold images together:\n\n" + _table("config", _titles(ABLATION_SCORES), rows)
-
-
-def _total(score: Score, images: Sequence[ImageCounts]) -> str:
-    return f"{score(images):,.0f}" if score.is_count else _number(score(images), score)
-
-
-def _fold_sizes(folds: Folds, groups: Mapping[str, str]) -> str:
-    rows = {
-        "images": [f"{len(images):,}" for images in folds.values()],
-        "nuclei": [f"{sum(_annotated(image) for image in images):,}" for images in folds.values()],
-        "groups": [f"{len({groups.get(image.name, image.name) for image in images}):,}" for images in folds.values()],
+def _sizes(folds: Folds, groups: Mapping[str, str]) -> dict[str, list[int]]:
+    return {
+        "images": [len(images) for images in folds.values()],
+        "nuclei": [sum(_annotated(image) for image in images) for images in folds.values()],
+        "groups": [len({groups.get(image.name, image.name) for image in images}) for images in folds.values()],
     }
-    return "Validation parts:\n\n" + _table("", [f"fold {fold}" for fold in folds], rows)
 
 
 def _annotated(image: ImageCounts) -> int:
     return image.nuclei.panoptic.tp + image.nuclei.panoptic.fn
-
-
-def _titles(scores: Sequence[Score]) -> list[str]:
-    return [score.title for score in scores]
-
-
-def _table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
-    lines = [f"| {' | '.join([corner, *columns])} |", "|---|" + "---|" * len(columns)]
-    return "\n".join(lines + [f"| {' | '.join([name, *cells])} |" for name, cells in rows.items()])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
-
-
-def _with_interval(found: PairedDifference, score: Score) -> str:
-    if math.isnan(found.mean):
-        return "-"
-    low, high = (_number(end, score) for end in (found.low, found.high))
-    sign = "" if (text := _number(found.mean, score)).startswith("-") else "+"
-    return f"{sign}{text} [{low}, {high}]"
-
-
-def _number(value: float, score: Score) -> str:
-    return number_text(value, 1 if score.is_count else 3)
-
-
-def number_text(value: float, decimals: int) -> str:
-    """A number without the zero before the point, "-" for NaN; never "-.000"."""
-    if math.isnan(value):
-        return "-"
-    text = f"{value:.{decimals}f}"
-    text = text.removeprefix("-") if float(text) == 0 else text
-    return text if decimals < 2 else text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text

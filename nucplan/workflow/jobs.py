@@ -94,6 +94,9 @@ class Job:
         Of the training that the outputs belong to; see `Length`.
     written
         Text that the first output holds where this very command made it, or None where that does not matter.
+    anyway
+        It starts as soon as all jobs that it waits for are settled, done or not, and works with what is there. As long
+        as something is missing it is not done, so that a later run makes it anew.
     resources
         What it asks of a machine.
     seconds
@@ -108,6 +111,7 @@ class Job:
     plan: PlanCopy | None = None
     length: Length | None = None
     written: str | None = None
+    anyway: bool = False
     resources: Resources = field(default_factory=Resources)
     seconds: float | None = None
 
@@ -118,18 +122,27 @@ class Job:
 
     def unfinished_because(self) -> str | None:
         """Why it has to run, in words that end a sentence; None if it is done."""
+        absent = next((path for path in self.inputs if not path.exists()), None)
+        reason = self._outdated_because()
+        if reason is None and absent is not None:
+            return f"{absent}, from which it is made, is not there"
+        return reason
+
+    def failed_because(self) -> str | None:
+        """Why its command, which ended well, did not do its work; None if it did."""
+        return self._outdated_because() if self.anyway else self.unfinished_because()
+
+    def _outdated_because(self) -> str | None:
+        """Why its outputs do not stand for those inputs that are there."""
         missing = [path for path in self.outputs if not path.exists()]
         if missing:
             return f"{missing[0]} is not there"
         if self.plan is not None and not self.plan.same():
             return f"{self.plan.copy} is not the plan of {self.plan.plan}"
-        absent = [path for path in self.inputs if not path.exists()]
-        if absent:
-            return f"{absent[0]}, from which it is made, is not there"
         if self.written is not None and self.written not in self.outputs[0].read_text(encoding="utf-8"):
             return f"{self.outputs[0]} was made by another command"
         oldest = min(self.outputs, key=_time)
-        newer = [path for path in self.inputs if _time(path) > _time(oldest)]
+        newer = [path for path in self.inputs if path.exists() and _time(path) > _time(oldest)]
         return f"{oldest} is older than {newer[0]}" if newer else None
 
     def refused_because(self) -> str | None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ def run_jobs(
                 else:
                     failed[name] = problem
             for job in list(pending.values()):
-                if any(other.name not in {*kept, *finished} for other in needs[job.name]):
+                if not _may_start(job, needs, {*kept, *finished}, failed):
                     continue
                 # Looked at once: what is not done stays so until it has run.
                 if job.name not in states:
@@ -109,6 +109,15 @@ def run_jobs(
         _stop(running.values())
 
 
+def _may_start(job: Job, needs: Mapping[str, Sequence[Job]], done: Collection[str], failed: Collection[str]) -> bool:
+    """Whether all that the job waits for is done or, where it runs anyway, can no longer become done."""
+
+    def is_lost(other: Job) -> bool:
+        return other.name in failed or (not other.anyway and any(is_lost(needed) for needed in needs[other.name]))
+
+    return all(other.name in done or (job.anyway and is_lost(other)) for other in needs[job.name])
+
+
 def _state(job: Job) -> tuple[bool, str | None]:
     """Whether the job is done, and what keeps it from being run; files that cannot be read are a problem of theirs."""
     try:
@@ -122,7 +131,7 @@ class _Running:
 
     def __init__(self, job: Job, logs: Path) -> None:
         self.job = job
-        self.log = logs / f"{job.name.replace('/', '.')}.log"
+        self.log = log_file(logs, job.name)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
             log.write(f"$ {shlex.join(job.command)}\n".encode())
@@ -145,10 +154,15 @@ class _Running:
         if self.process.returncode != 0:
             return f"it left with {_cause(self.process.returncode)}, see {self.log}"
         try:
-            reason = self.job.unfinished_because()
+            reason = self.job.failed_because()
         except (NucplanError, OSError) as error:
             reason = str(error)
         return None if reason is None else f"it ended well, but {reason}, see {self.log}"
+
+
+def log_file(logs: Path, name: str) -> Path:
+    """Where the job ``name`` writes what its command says."""
+    return logs / f"{name.replace('/', '.')}.log"
 
 
 def resolve(command: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from nucplan.plans import decision
 from nucplan.schedule import epochs
 from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
 
+REPORT, REFERENCE = "report", "nnunet"
 # Images, a plan and a training on a GPU leave room for the rest of the process in this.
 PROCESS_GIB = 4
 UNKNOWN_HOURS, LEAST_HOURS = 24.0, 1.0
@@ -62,18 +64,16 @@ class Study:
 
     def jobs(self) -> list[Job]:
         """All jobs, each after those that it waits for; fold 0 of every config comes first, to be compared early."""
-        return [job for dataset in self.datasets for job in self._jobs_of(dataset)]
+        jobs = [job for dataset in self.datasets for job in self._jobs_of(dataset)]
+        return [*jobs, self._report(jobs)]
 
     def _jobs_of(self, dataset: Dataset) -> Iterator[Job]:
         yield self._planning(dataset)
-        references = [self._reference(dataset, fold) for fold in self.folds] if self.reference else []
-        tables = []
         for seed in self.seeds:
-            trainings = [self._training(dataset, config, fold, seed) for fold in self.folds for config in self.trainers]
-            yield from trainings
-            tables.append(self._table(dataset, seed, [*trainings, *references]))
-        yield from references
-        yield from tables
+            for fold in self.folds:
+                yield from (self._training(dataset, config, fold, seed) for config in self.trainers)
+        if self.reference:
+            yield from (self._reference(dataset, fold) for fold in self.folds)
 
     def _planning(self, dataset: Dataset) -> Job:
         folders = [dataset.part(kind) for kind in ("images", "labels", "instances")]
@@ -92,7 +92,7 @@ class Study:
         folder, options = model / f"fold_{fold}", ["--wait"]
         options += ["--seed", str(seed)] if seed else []
         return Job(
-            "/".join(["train", dataset.folder_name, config, *_of_seed(seed), f"fold_{fold}"]),
+            training_name(dataset, config, fold, seed),
             self._command("nucplan_train", str(dataset.id), str(fold), "--config", config, *self._length(), *options),
             outputs=(folder / FINAL, folder / "validation" / "summary.json"),
             after=(dataset.made_from(),),
@@ -104,7 +104,7 @@ class Study:
     def _reference(self, dataset: Dataset, fold: int) -> Job:
         folder = dataset.model(*self.reference) / f"fold_{fold}"
         return Job(
-            f"train/{dataset.folder_name}/nnunet/fold_{fold}",
+            training_name(dataset, REFERENCE, fold),
             self._command(
                 "python", "-m", "trainers.run_reference", str(dataset.id), str(fold), *self._length(), "--wait"
             ),
@@ -114,19 +114,20 @@ class Study:
             **self._cost(dataset),
         )
 
-    def _table(self, dataset: Dataset, seed: int, trainings: Sequence[Job]) -> Job:
-        output = self.output / dataset.folder_name / ("ablation.md" if seed == 0 else f"ablation_seed_{seed}.md")
-        options = ["--configs", ",".join(self.trainers), "--plans", plans_name(seed), "--same-decoder"]
-        options += ["--folds", ",".join(map(str, self.folds)), *(["--reference"] if self.reference else [])]
-        command = self._command(
-            "python", "-m", "trainers.tabulate_ablation", str(dataset.id), *options, "--output", str(output)
-        )
+    def _report(self, jobs: Sequence[Job]) -> Job:
+        """One report of all, made also where jobs failed: their folds are holes in it."""
+        options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, self.folds))]
+        options += ["--seeds", ",".join(map(str, self.seeds)), *(["--reference"] if self.reference else [])]
+        datasets = [str(dataset.id) for dataset in self.datasets]
+        command = self._command("python", "-m", "trainers.report", *datasets, *options, "--output", str(self.output))
         return Job(
-            "/".join(["table", dataset.folder_name, *_of_seed(seed)]),
+            REPORT,
             command,
-            inputs=tuple(path for job in trainings for path in job.outputs),
-            outputs=(output,),
-            written=shlex.join(command),
+            inputs=tuple(path for job in jobs for path in job.outputs),
+            outputs=(self.output / "report.json", self.output / "report.html"),
+            # As it stands in a JSON file.
+            written=json.dumps(shlex.join(command)),
+            anyway=True,
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
 
@@ -161,5 +162,6 @@ class Study:
         return {"resources": Resources(gpus=self._gpus, memory_gib=memory, hours=hours), "seconds": seconds}
 
 
-def _of_seed(seed: int) -> list[str]:
-    return [f"seed_{seed}"] if seed else []
+def training_name(dataset: Dataset, config: str, fold: int, seed: int = 0) -> str:
+    """The name of the job that trains a fold; stock nnU-Net is the config `REFERENCE`."""
+    return "/".join(["train", dataset.folder_name, config, *([f"seed_{seed}"] if seed else []), f"fold_{fold}"])

@@ -7,8 +7,10 @@ import pytest
 
 from nucplan.metrics.image import ImageCounts, evaluate_image
 from nucplan.metrics.paired import PairedFold, corrected_t_test, paired_difference
-from nucplan.metrics.scores import ABLATION_SCORES, CONTACT_BOUNDARY_RECALL, PQ_POOLED
-from nucplan.report.ablation import ablation_tables, number_text
+from nucplan.metrics.scores import ABLATION_SCORES, DICE, PQ_POOLED, mpq_plus
+from nucplan.report.ablation import ablation, primary_scores
+from nucplan.report.markdown import ablation_tables
+from nucplan.report.numbers import number_text
 
 GROUPS = {"image0": "p", "image1": "p", "image2": "q", "image3": "r", "image4": "s", "image5": "t"}
 
@@ -35,7 +37,7 @@ def folds(merged: bool, shift: int = 0) -> dict[int, list[ImageCounts]]:
 def tables(configs) -> dict[str, dict[str, dict[str, str]]]:
     """The printed tables: head line -> row -> column -> cell."""
     found = {}
-    parts = ablation_tables(configs, GROUPS, 1 / 4).split("\n\n")
+    parts = ablation_tables(ablation(configs, GROUPS, 1 / 4)).split("\n\n")
     for head, table in zip(parts[::2], parts[1::2], strict=True):
         titles, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
         assert all(len(row) == len(titles) for row in rows)
@@ -80,19 +82,16 @@ def test_a_config_equal_to_the_first_differs_by_nothing_and_is_not_tested():
     assert row[PQ_POOLED.title] == "+.000 [.000, .000]"
     assert row["merges"] == "+0.0 [0.0, 0.0]"
     test = found["p of the corrected resampled t test over the folds"]["copy"]
-    assert test == {"config": "copy", PQ_POOLED.title: "-", CONTACT_BOUNDARY_RECALL.title: "-"}
+    assert test == {"config": "copy", DICE.title: "-", PQ_POOLED.title: "-"}
 
 
 def test_p_values_are_corrected_for_all_tests_of_the_table():
     configs = CONFIGS | {"copy": CONFIGS["baseline"]}
     cells = tables(configs)["p of the corrected resampled t test over the folds"]["boundary"]
-    of_folds = [
-        [s(CONFIGS["boundary"][k]) - s(CONFIGS["baseline"][k]) for k in (0, 1, 3)]
-        for s in (PQ_POOLED, CONTACT_BOUNDARY_RECALL)
-    ]
+    of_folds = [[s(CONFIGS["boundary"][k]) - s(CONFIGS["baseline"][k]) for k in (0, 1, 3)] for s in (DICE, PQ_POOLED)]
     raw = [corrected_t_test(np.array(differences), 1 / 4) for differences in of_folds]
     known = sorted(p for p in raw if not np.isnan(p))
-    shown = sorted(float(cells[s.title]) for s in (PQ_POOLED, CONTACT_BOUNDARY_RECALL) if cells[s.title] != "-")
+    shown = sorted(float(cells[s.title]) for s in (DICE, PQ_POOLED) if cells[s.title] != "-")
     assert len(shown) == len(known) > 0
     assert shown[0] == pytest.approx(min(1, len(known) * known[0]), abs=6e-4)
 
@@ -107,7 +106,7 @@ def test_fold_sizes_count_images_nuclei_and_groups():
 def difference_head(count: int) -> str:
     first = folds(merged=True)[0]
     configs = {name: dict.fromkeys(range(count), first) for name in CONFIGS}
-    parts = ablation_tables(configs, GROUPS, 1 / 4).split("\n\n")
+    parts = ablation_tables(ablation(configs, GROUPS, 1 / 4)).split("\n\n")
     return next(part for part in parts if part.startswith("Difference"))
 
 
@@ -135,7 +134,7 @@ def test_the_difference_is_that_of_the_means_also_where_one_config_has_no_score_
             [("baseline", True, 0), ("boundary", False, 1), ("third", True, 1)], empty, strict=True
         )
     }
-    text, found = ablation_tables(configs, GROUPS, 1 / 4), tables(configs)
+    text, found = ablation_tables(ablation(configs, GROUPS, 1 / 4)), tables(configs)
     assert "PQ (pooled): only over the folds 0, 1, 3, where all configs have it" in text.split("\n\n")[0]
     for name in ("boundary", "third"):
         for score in ABLATION_SCORES:
@@ -171,3 +170,29 @@ def test_a_score_that_exists_nowhere_is_a_dash():
 )
 def test_numbers_have_no_zero_before_the_point_and_zero_has_no_sign(value, decimals, text):
     assert number_text(value, decimals) == text
+
+
+def typed(name: str, right: bool) -> ImageCounts:
+    """An image with a nucleus of each of two classes, the second one found in its class or in the other."""
+    truth = np.zeros((24, 24), np.int32)
+    truth[2:10, 2:10], truth[14:20, 4:12] = 1, 2
+    return evaluate_image(truth, truth, {1: 1, 2: 2 if right else 1}, {1: 1, 2: 2}, boundary_width=1, name=name)
+
+
+def test_with_classes_the_mean_of_their_pooled_pq_is_primary_and_a_config_without_classes_has_none():
+    found = {name: {0: [typed("image0", right)], 1: [typed("image1", right)]} for name, right in
+             (("baseline", False), ("boundary", True))}  # fmt: skip
+    made = ablation(found | {"stock": {k: [counts(f"image{k}", False, 0)] for k in (0, 1)}}, GROUPS, 1 / 4, classes=2)
+    place = [score["title"] for score in made["scores"]].index(mpq_plus(2).title)
+    assert [score["title"] for score in made["scores"] if score["primary"]] == [DICE.title, mpq_plus(2).title]
+    cells = {row["config"]: row["cells"][place] for row in made["rows"]}
+    # Of the first class one of two predictions matches, of the second none.
+    assert cells["baseline"]["mean"] == pytest.approx((1 / 1.5 + 0) / 2)
+    assert cells["boundary"]["mean"] == 1
+    assert made["scores"][place]["folds"] == [0, 1]
+    assert cells["stock"]["pooled"] is None
+    assert cells["stock"]["difference"]["mean"] is None
+
+
+def test_with_one_class_dice_and_the_pooled_pq_are_primary():
+    assert primary_scores(1) == primary_scores(0) == (DICE, PQ_POOLED)

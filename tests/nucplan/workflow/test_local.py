@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,43 @@ def test_a_failure_holds_up_only_what_needs_it(tmp_path):
     assert "exit code 7" in outcome.failed["bad"]
     assert "the reason" in (tmp_path / "logs" / "bad.log").read_text()
     assert not outcome.complete
+
+
+def anyway(job: Job) -> Job:
+    return replace(job, anyway=True)
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_job_that_runs_anyway_waits_until_all_that_it_reads_is_done_or_cannot_be(tmp_path, at_once):
+    jobs = [
+        failing(tmp_path, "bad"),
+        writing(tmp_path, "needs", "bad"),
+        writing(tmp_path, "slow", seconds=0.3),
+        anyway(writing(tmp_path, "report", "needs", "slow")),
+    ]
+    outcome = run_jobs(jobs, at_once, tmp_path / "logs")
+    assert diary(tmp_path) == ["slow", "report"]
+    assert (outcome.finished, list(outcome.failed), outcome.waiting) == (("slow", "report"), ["bad"], ("needs",))
+    assert not outcome.complete
+
+
+def test_a_job_that_ran_over_a_gap_runs_again_until_the_gap_is_closed_and_then_is_kept(tmp_path):
+    first = [failing(tmp_path, "bad"), anyway(writing(tmp_path, "report", "bad"))]
+    for _ in range(2):
+        assert run_jobs(first, 1, tmp_path / "logs").finished == ("report",)
+    mended = [writing(tmp_path, "bad"), anyway(writing(tmp_path, "report", "bad"))]
+    assert run_jobs(mended, 1, tmp_path / "logs").finished == ("bad", "report")
+    assert run_jobs(mended, 1, tmp_path / "logs").kept == ("bad", "report")
+
+
+def test_what_needs_a_job_that_ran_anyway_does_not_wait_for_what_failed(tmp_path):
+    jobs = [failing(tmp_path, "bad"), anyway(writing(tmp_path, "report", "bad")), writing(tmp_path, "copy", "report")]
+    assert run_jobs(jobs, 1, tmp_path / "logs").finished == ("report", "copy")
+
+
+def test_a_job_that_runs_anyway_fails_where_its_command_does(tmp_path):
+    outcome = run_jobs([anyway(failing(tmp_path, "report"))], 1, tmp_path / "logs")
+    assert list(outcome.failed) == ["report"]
 
 
 def test_a_command_that_ends_well_without_its_output_has_failed(tmp_path):
