@@ -55,7 +55,8 @@ def test_a_gpu_is_known_by_its_name_whatever_its_number_in_a_process(start, tmp_
 
 
 @pytest.mark.parametrize(
-    ("variable", "names"), [(None, ("0", "1")), ("", ("0", "1")), ("2,5", ("2", "5")), ("GPU-a, GPU-b", ("GPU-a", "GPU-b"))]
+    ("variable", "names"),
+    [(None, ("0", "1")), ("", ("0", "1")), ("2,5", ("2", "5")), ("GPU-a, GPU-b", ("GPU-a", "GPU-b"))],
 )
 def test_the_gpus_of_a_process_are_those_that_it_may_see(monkeypatch, variable, names):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
