@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-# The node has more cores than the machine, so that two jobs run side by side everywhere.
+# The node claims more than the machine has, so that jobs run side by side everywhere.
 SLURM_CONF = """\
 ClusterName=test
 SlurmctldHost={host}
@@ -55,6 +54,8 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 GRES_CONF = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
 # Ends the job steps of a job over its limit this long before they are killed.
 KILL_WAIT = 10
+# Nothing takes so long, on the slowest machine; a hanging test would hold up all others.
+PATIENCE_SECONDS = 300
 DAEMONS = ("slurmd", "slurmctld", "munged")
 CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare")
 PROFILE = """\
@@ -64,7 +65,7 @@ default-resources:
 latency-wait: 20
 retries: 1
 jobs: 20
-slurm-init-seconds-before-status-checks: 2
+slurm-init-seconds-before-status-checks: 8
 slurm-status-command: squeue
 """
 
@@ -83,12 +84,18 @@ class Slurm:
 
     def queue(self) -> list[str]:
         """Names of the jobs that wait or run."""
-        return [line.removeprefix("rule_") for line in self.call("squeue", "-h", "-o", "%k").split()]
+        return [line.removeprefix("rule_") for line in self.call("squeue", "-h", "-o", "%k").splitlines()]
 
     def clear(self) -> None:
         """Take all jobs away and wait until they are gone."""
         self.call("scancel", "--user=root", "--full")
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until no job is left."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self.queue():
+            assert time.monotonic() < deadline, self.call("squeue")
             time.sleep(0.2)
 
 
@@ -102,11 +109,8 @@ def slurm_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     if find_spec("snakemake_executor_plugin_slurm") is None:
         pytest.skip('Snakemake is not installed: pip install "nucplan[cluster]"')
     folder = tmp_path_factory.mktemp("slurm")
-    try:
-        yield _start(folder)
-    finally:
-        for daemon in DAEMONS:
-            _end(folder / f"{daemon}.pid")
+    with ExitStack() as daemons:
+        yield _start(folder, daemons)
 
 
 @pytest.fixture
@@ -117,16 +121,15 @@ def slurm(slurm_daemons: Slurm) -> Iterator[Slurm]:
     slurm_daemons.clear()
 
 
-def _start(folder: Path) -> Slurm:
+def _start(folder: Path, daemons: ExitStack) -> Slurm:
     # munge refuses folders into which others may write.
     folder.chmod(0o755)
     for name in ("state", "spool", "bin", "profile"):
         (folder / name).mkdir()
     host = socket.gethostname().split(".")[0]
     controller_port, node_port = _free_ports()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     settings = {"host": host, "folder": folder, "controller_port": controller_port, "node_port": node_port}
-    settings |= {"cores": max(4, os.cpu_count()), "memory": max(32 * 1024, memory), "kill_wait": KILL_WAIT}
+    settings |= {"cores": 16, "memory": 256 * 1024, "kill_wait": KILL_WAIT}
     (folder / "slurm.conf").write_text(SLURM_CONF.format(**settings))
     (folder / "gres.conf").write_text(GRES_CONF)
     (folder / "profile" / "config.yaml").write_text(PROFILE)
@@ -135,23 +138,24 @@ def _start(folder: Path) -> Slurm:
         client = folder / "bin" / name
         client.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name)} "$@"\n')
         client.chmod(0o755)
-    _start_munge(folder)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
     environment["PATH"] = os.pathsep.join([str(folder / "bin"), environment["PATH"]])
     slurm = Slurm(folder, environment, folder / "profile")
-    for daemon in ("slurmctld", "slurmd"):
-        subprocess.run([daemon], env=environment | {"SLURM_CONF": str(folder / "slurm.conf")}, check=True)
+    for command in (_munge(folder), ["slurmctld", "-D"], ["slurmd", "-D"]):
+        there = environment | {"SLURM_CONF": str(folder / "slurm.conf")}
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        daemons.callback(_end, subprocess.Popen(command, env=there, **quiet))
     _wait_for_node(slurm)
     return slurm
 
 
-def _start_munge(folder: Path) -> None:
+def _munge(folder: Path) -> list[str]:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
     files = {"key-file": key, "socket": folder / "munge.sock", "pid-file": folder / "munged.pid"}
     files |= {"log-file": folder / "munged.log", "seed-file": folder / "munge.seed"}
-    subprocess.run(["munged", "--force", *(f"--{name}={path}" for name, path in files.items())], check=True)
+    return ["munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items())]
 
 
 def _free_ports() -> list[int]:
@@ -168,15 +172,15 @@ def _wait_for_node(slurm: Slurm) -> None:
             if slurm.call("sinfo", "-h", "-o", "%T").strip() == "idle":
                 return
         time.sleep(0.2)
-    logs = "".join((slurm.folder / f"{name}.log").read_text()[-3000:] for name in ("slurmctld", "slurmd"))
-    raise RuntimeError(f"SLURM did not start:\n{logs}")
+    raise RuntimeError(
+        "SLURM did not start:\n" + "".join(path.read_text()[-2000:] for path in slurm.folder.glob("*.log"))
+    )
 
 
-def _end(pid_file: Path) -> None:
-    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
-        number = int(pid_file.read_text())
-        os.kill(number, signal.SIGTERM)
-        for _ in range(100):
-            os.kill(number, 0)
-            time.sleep(0.1)
-        os.kill(number, signal.SIGKILL)
+def _end(daemon: subprocess.Popen) -> None:
+    daemon.terminate()
+    try:
+        daemon.wait(20)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()

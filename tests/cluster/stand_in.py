@@ -1,4 +1,4 @@
-"""A benchmark whose jobs only write a diary: ``python stand_in.py FOLDER --index I`` runs one, as nucplan_benchmark does.
+"""A benchmark whose jobs only write a diary; ``python stand_in.py FOLDER --index I`` runs one of them.
 
 Two trainings ask for a GPU each and wait for one another, so that they have to run side by side; a third one fails
 until ``mended`` is there; the report runs anyway.
@@ -38,12 +38,10 @@ def jobs(folder: Path) -> list[Job]:
         )
 
     return [
-        job("plan"),
-        job("first", "plan", partners=("second",), gpus=1),
-        job("second", "plan", partners=("first",), gpus=1),
-        job("bad", "plan"),
-        job("needs_bad", "bad"),
-        job("report", "first", "second", "needs_bad", anyway=True),
+        job("first", partners=("second",), gpus=1),
+        job("second", partners=("first",), gpus=1),
+        job("bad"),
+        job("report", "first", "second", "bad", anyway=True),
     ]
 
 
