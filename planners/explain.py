@@ -1,4 +1,4 @@
-"""The decisions of a plan as a table for a terminal: what was decided, and why."""
+"""The decisions of a plan in words: what was decided, and why; also as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -13,20 +13,29 @@ GAP = "  "
 VALUE_SHARE = 0.35  # of the width, at most; reasons need the rest
 
 
+def in_words(plans: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each decision with its name (``decision``), the lines of its ``value``, and ``because``: the reason, and marks.
+
+    Marked are decisions that a user set, and those in which a limit kept the rule from what the data ask for.
+    """
+    return [
+        {"decision": name, "value": list(_value_lines(decision["value"])), "because": _reason_lines(decision)}
+        for name, decision in plans["nucplan"]["decisions"].items()
+    ]
+
+
 def explain(plans: Mapping[str, Any]) -> str:
     """All decisions of a plan as a table with the columns decision, value and because.
 
-    The table is as wide as the terminal, from 80 to 160 columns. Parts of a value have lines of their own. Marked are
-    decisions that a user set, and those in which a limit kept the rule from what the data ask for.
+    The table is as wide as the terminal, from 80 to 160 columns. Parts of a value have lines of their own.
     """
-    decisions = plans["nucplan"]["decisions"]
+    decisions = in_words(plans)
     width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
-    values = {name: list(_value_lines(decision["value"])) for name, decision in decisions.items()}
-    name_width = max(map(len, ["decision", *decisions]))
-    longest = max(len(line) for lines in values.values() for line in lines)
+    name_width = max(len(name) for name in ["decision", *(each["decision"] for each in decisions)])
+    longest = max(len(line) for each in decisions for line in each["value"])
     value_width = max(len("value"), min(longest, int(VALUE_SHARE * width)))
     widths = (name_width, value_width, width - name_width - value_width - 2 * len(GAP))
-    rows = ["\n".join(_row(([name], values[name], _reason_lines(d)), widths)) for name, d in decisions.items()]
+    rows = ["\n".join(_row(([each["decision"]], each["value"], each["because"]), widths)) for each in decisions]
     head = _row((["decision"], ["value"], ["because"]), widths)
     return "\n".join([*head, GAP.join("-" * w for w in widths), *rows])
 

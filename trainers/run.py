@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from nucplan.datasets.raw import RawDataset
+from nucplan.devices import peak_memory
 from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset, require_plan
@@ -114,6 +115,8 @@ def train_fold(
             trainer.load_checkpoint(str(checkpoint))
         if checkpoint is None or checkpoint.name != FINAL:
             trainer.run_training()
+            # Beside the results and in none of them: it is another one each time.
+            write_json(folder / "cost.json", peak_memory(device))
         if not (folder / "validation" / "summary.json").is_file():
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer.perform_actual_validation()

@@ -21,7 +21,6 @@ from nucplan.layout import FOLDS, PLANS_NAME, Dataset
 
 if TYPE_CHECKING:
     from nucplan.decoder_plan import DecoderPlan
-    from nucplan.metrics.image import ImageCounts
     from trainers.out_of_fold.runs import Models
     from trainers.out_of_fold.scores import OutOfFoldScores
 
@@ -33,8 +32,6 @@ EXAMPLES = """\
   python -m trainers.tabulate_ablation 2 --configs baseline,boundary_attention --reference --same-decoder
   python -m trainers.tabulate_ablation 2 --decode-anew
   python -m trainers.tabulate_ablation 2 --crops pictures"""
-# Each of another group, so that no single patient makes all the pictures.
-FIELDS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,6 +74,7 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     from nucplan.report.ablation import ablation
     from nucplan.report.markdown import ablation_tables
     from trainers.out_of_fold.decoders import DECISIONS, decoders_anew, decoders_of_baseline, describe
+    from trainers.out_of_fold.rows import decoded_rows, row_counts
     from trainers.out_of_fold.runs import compared_models, remarks, shared_folds
     from trainers.out_of_fold.scores import OutOfFoldScores
 
@@ -86,60 +84,14 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     folds, scores = shared_folds(dataset, models, wanted), OutOfFoldScores(dataset)
     anew = decoders_anew(dataset, models) if arguments.decode_anew else {}
     same = decoders_of_baseline(dataset, models, arguments.decode_anew) if arguments.same_decoder else {}
-    counts = _counts(scores, models, folds, _rows(anew, same), arguments.device)
+    counts = row_counts(scores, models, folds, decoded_rows(anew, same), arguments.device, common.progress)
     if arguments.crops is not None:
         _write_crops(scores, models, folds, anew, arguments)
     notes = [*remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
     notes += [f"Boundaries count within {scores.boundary_width} px."]
     notes += [f"Decoded anew, as {dataset.plans().name} says now: {describe(anew)}."] if anew else []
-    tables = ablation_tables(ablation(counts, scores.raw.info.groups, scores.test_share(folds)))
+    tables = ablation_tables(ablation(counts, scores.raw.info.groups, scores.test_shares(folds)))
     return "\n\n".join([f"### {dataset.name}", " ".join(notes), tables])
-
-
-def _rows(anew: Mapping[str, DecoderPlan], same: Mapping[str, DecoderPlan]) -> dict[str, dict[str, DecoderPlan]]:
-    """For each config the rows of the table that need its maps, and the decoder of each."""
-    rows: dict[str, dict[str, DecoderPlan]] = {config: {config: plan} for config, plan in anew.items()}
-    for config, plan in same.items():
-        rows.setdefault(config, {})[f"{config}, decoder of baseline"] = plan
-    return rows
-
-
-def _counts(
-    scores: OutOfFoldScores,
-    models: Models,
-    folds: Sequence[int],
-    rows: Mapping[str, Mapping[str, DecoderPlan]],
-    device_name: str,
-) -> dict[str, dict[int, list[ImageCounts]]]:
-    """Counts by row and fold: of the maps where ``rows`` has a decoder, else of the stored label maps."""
-    stored = [name for name in models if name not in rows.get(name, {})]
-    found = {}
-    for name in stored:
-        of_files = common.progress(folds, f"Scoring {name}")
-        found[name] = {fold: scores.of_files(models[name], fold) for fold in of_files}
-    for config, decoders in rows.items():
-        found |= _decoded_counts(scores, models[config], folds, decoders, device_name)
-    # The configs first: the others are compared with the first row.
-    return {name: found[name] for name in dict.fromkeys([*models, *found])}
-
-
-def _decoded_counts(
-    scores: OutOfFoldScores,
-    model: Path,
-    folds: Sequence[int],
-    decoders: Mapping[str, DecoderPlan],
-    device_name: str,
-) -> dict[str, dict[int, list[ImageCounts]]]:
-    from nucplan.devices import choose_device
-    from trainers.out_of_fold.maps import open_fold
-
-    device = choose_device(device_name)
-    found: dict[str, dict[int, list[ImageCounts]]] = {row: {} for row in decoders}
-    for fold in common.progress(folds, f"Decoding {', '.join(decoders)}"):
-        opened = open_fold(scores.dataset, model, fold, device)
-        for row, counts in zip(decoders, scores.of_decoders(opened, list(decoders.values())), strict=True):
-            found[row][fold] = counts
-    return found
 
 
 def _write_crops(
@@ -152,10 +104,11 @@ def _write_crops(
     from nucplan.devices import choose_device
     from nucplan.images import write_image
     from nucplan.report.crops import compare_field
+    from trainers.out_of_fold.fields import dense_fields
     from trainers.out_of_fold.maps import open_fold
 
     device = choose_device(arguments.device)
-    for rank, (fold, case, field) in enumerate(_dense_fields(scores, folds), start=1):
+    for rank, (fold, case, field) in enumerate(dense_fields(scores, folds), start=1):
         predictions = {
             name: open_fold(scores.dataset, model, fold, device).labels(case, anew[name])
             if name in anew
@@ -166,23 +119,6 @@ def _write_crops(
             scores.raw.image(case), scores.raw.instances(case), predictions, field, scores.raw.ignored(case)
         )
         write_image(arguments.crops / f"{scores.dataset.name}_{rank}_{case}.png", picture)
-
-
-def _dense_fields(scores: OutOfFoldScores, folds: Sequence[int]) -> list[tuple]:
-    """The densest fields, each the best of its group, as (fold, case, field)."""
-    import numpy as np
-
-    from nucplan.report.crops import densest_field, field_side
-
-    side = field_side(float(np.median(np.sqrt(4 * scores.reference_areas / np.pi))))
-    best: dict[str, tuple] = {}
-    for fold in folds:
-        for case in scores.splits[fold]["val"]:
-            field = densest_field(scores.raw.instances(case), side)
-            group = scores.raw.info.groups.get(case, case)
-            if group not in best or field.touching > best[group][2].touching:
-                best[group] = fold, case, field
-    return sorted(best.values(), key=lambda found: -found[2].touching)[:FIELDS]
 
 
 if __name__ == "__main__":

@@ -33,53 +33,65 @@ def primary_scores(classes: int) -> tuple[Score, Score]:
 
 
 def ablation(
-    configs: Mapping[str, Folds], groups: Mapping[str, str], test_share: float, classes: int = 0
+    configs: Mapping[str, Folds], groups: Mapping[str, str], test_shares: Mapping[int, float], classes: int = 0
 ) -> dict[str, Any]:
     """All numbers of the comparison of configs on one dataset, ready for JSON.
 
     Parameters
     ----------
     configs : mapping of name to fold to counts of its validation images
-        The first one is what the others are compared with; folds, and images of a fold, are the same in all.
+        The first one is what the others are compared with. Another one that lacks some of its folds is compared over
+        those that it has; images of a fold are the same in all.
     groups : mapping of image name to group
         An image that is not in it is a group of its own.
-    test_share : float
-        Validation images over training images of a fold, for the corrected t test.
+    test_shares : mapping of fold to float
+        Validation images over training images, for the corrected t test.
     classes : int
         Number of classes where the counts have them.
 
     Returns
     -------
     dict
-        ``baseline``; ``folds``; ``scores``, each with ``title``, ``is_count``, ``primary`` and the ``folds`` that have
-        it under all configs; ``rows``, each with ``config`` and one cell per score; ``test_share`` and
-        ``variance_factor`` of the test; ``coverage``, the percentage of intervals of so few folds that hold the truth
-        in simulations (None: nominal); ``sizes`` of the folds in ``images``, ``nuclei`` and ``groups``.
+        ``baseline``; its ``folds``; ``scores``, each with ``title``, ``is_count``, ``primary`` and the ``folds`` that
+        have it under all configs with these folds; ``rows``; ``sizes`` of the folds in ``images``, ``nuclei`` and
+        ``groups``.
 
-        A cell has the ``mean`` over the folds, ``of_folds``, ``pooled`` over all images, and ``difference``: None for
-        the baseline, else ``mean``, ``low``, ``high``, ``of_folds`` and, for primary scores, ``p`` of the corrected t
-        test and ``p_holm``, adjusted for all tests of the table. None stands for what does not exist.
+        A row has the ``config``, its ``folds``, the ``coverage`` of its intervals (percentage that holds the truth in
+        simulations; None: nominal), the ``test_share`` and ``variance_factor`` of its test, and one of the ``cells``
+        per score. A cell has the ``mean`` over the folds of the row, ``of_folds``, ``pooled`` over all images, and
+        ``difference``: None for the baseline, else ``mean``, ``low``, ``high``, ``of_folds`` and, for primary scores,
+        ``p`` of the corrected t test and ``p_holm``, adjusted for all tests. None stands for what does not exist.
     """
     scores, primary = ablation_scores(classes), {score.title for score in primary_scores(classes)}
-    folds = list(next(iter(configs.values())))
-    scored = {score.title: _scored_folds(score, configs) for score in scores}
+    baseline, first = next(iter(configs.items()))
+    folds = list(first)
+    scored = {score.title: _scored_folds(score, configs, folds) for score in scores}
     rows = [
-        {"config": name, "cells": [_cell(score, name, configs, groups, scored[score.title]) for score in scores]}
-        for name in configs
+        _row(config, [fold for fold in folds if fold in of], test_shares)
+        | {"cells": [_cell(score, first, of, groups, scored[score.title], config != baseline) for score in scores]}
+        for config, of in configs.items()
     ]
-    _add_tests(rows, [score.title in primary for score in scores], test_share)
+    _add_tests(rows, [score.title in primary for score in scores])
     return {
-        "baseline": next(iter(configs)),
+        "baseline": baseline,
         "folds": folds,
         "scores": [
             {"title": s.title, "is_count": s.is_count, "primary": s.title in primary, "folds": scored[s.title]}
             for s in scores
         ],
         "rows": rows,
-        "test_share": test_share,
-        "variance_factor": 1 / len(folds) + test_share,
+        "sizes": _sizes(first, groups),
+    }
+
+
+def _row(config: str, folds: Sequence[int], test_shares: Mapping[int, float]) -> dict[str, Any]:
+    share = float(np.mean([test_shares[fold] for fold in folds]))
+    return {
+        "config": config,
+        "folds": list(folds),
         "coverage": COVERAGE.get(len(folds)),
-        "sizes": _sizes(next(iter(configs.values())), groups),
+        "test_share": share,
+        "variance_factor": 1 / len(folds) + share,
     }
 
 
@@ -88,29 +100,31 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _scored_folds(score: Score, configs: Mapping[str, Folds]) -> list[int]:
+def _scored_folds(score: Score, configs: Mapping[str, Folds], folds: Sequence[int]) -> list[int]:
     """The folds that have a score under all configs: over others, means of configs would not differ as their pairs.
 
-    A config that has it in no fold, as stock nnU-Net has no classes, holds up none.
+    A config that lacks folds, or has the score in none, as stock nnU-Net has no classes, holds up none.
     """
-    found = [{fold for fold, images in of.items() if not math.isnan(score(images))} for of in configs.values()]
-    having = [folds for folds in found if folds]
+    whole = [of for of in configs.values() if all(fold in of for fold in folds)]
+    found = [{fold for fold in folds if not math.isnan(score(of[fold]))} for of in whole]
+    having = [of for of in found if of]
     return sorted(set.intersection(*having)) if having else []
 
 
 def _cell(
-    score: Score, name: str, configs: Mapping[str, Folds], groups: Mapping[str, str], scored: Sequence[int]
+    score: Score, baseline: Folds, config: Folds, groups: Mapping[str, str], scored: Sequence[int], compared: bool
 ) -> dict[str, Any]:
-    (first, baseline), config = next(iter(configs.items())), configs[name]
-    values = [score(config[fold]) for fold in scored]
+    used = [fold for fold in scored if fold in config]
+    values = [score(config[fold]) for fold in used]
+    images = [image for fold in baseline if fold in config for image in config[fold]]
     cell = {
         "mean": known(sum(values) / len(values)) if values else None,
-        "of_folds": [known(score(images)) for images in config.values()],
-        "pooled": known(score([image for images in config.values() for image in images])),
+        "of_folds": [known(score(config[fold])) if fold in config else None for fold in baseline],
+        "pooled": known(score(images)),
         "difference": None,
     }
-    if name != first:
-        pairs = [_paired(baseline[fold], config[fold], groups) for fold in scored]
+    if compared:
+        pairs = [_paired(baseline[fold], config[fold], groups) for fold in used]
         cell["difference"] = _plain(paired_difference(score, pairs))
     return cell
 
@@ -124,12 +138,16 @@ def _plain(found: PairedDifference) -> dict[str, Any]:
     return ends | {"of_folds": [known(value) for value in found.of_folds]}
 
 
-def _add_tests(rows: Sequence[dict[str, Any]], primary: Sequence[bool], test_share: float) -> None:
+def _add_tests(rows: Sequence[dict[str, Any]], primary: Sequence[bool]) -> None:
     """Write ``p`` and ``p_holm`` into the differences of the primary scores, in place."""
-    cells = [cell for row in rows[1:] for cell, tested in zip(row["cells"], primary, strict=True) if tested]
-    tested = [cell["difference"] for cell in cells]
-    p_values = [corrected_t_test(np.array(difference["of_folds"], np.float64), test_share) for difference in tested]
-    for difference, p, adjusted in zip(tested, p_values, holm(p_values), strict=True):
+    tested = [
+        (cell["difference"], row["test_share"])
+        for row in rows[1:]
+        for cell, is_primary in zip(row["cells"], primary, strict=True)
+        if is_primary
+    ]
+    p_values = [corrected_t_test(np.array(difference["of_folds"], np.float64), share) for difference, share in tested]
+    for (difference, _), p, adjusted in zip(tested, p_values, holm(p_values), strict=True):
         difference |= {"p": known(p), "p_holm": known(adjusted)}
 
 

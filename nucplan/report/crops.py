@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from nucplan.inference.overlay import as_rgb, legend, paint_outlines
-from nucplan.inference.panels import key, panel, sheet
+from nucplan.inference.panels import FONT, FONT_SCALE, key, panel, sheet
 from nucplan.metrics.boundary import CONTACT_RADIUS_PX, contact_pixels, filterable
 from nucplan.metrics.image import without_ignored
 from nucplan.metrics.outcomes import Outcome, missed, predicted_outcomes
-from nucplan.metrics.overlap import overlap_table
+from nucplan.metrics.overlap import Nuclei, overlap_table
+from nucplan.metrics.panoptic import is_match
 
 # A field holds some eight nuclei a side, within limits that a panel shows well.
 FIELD_DIAMETERS = 8
@@ -21,7 +22,8 @@ FIELD_SIDES = 96, 128
 PANEL_SIDE = 448
 COLUMNS = 3
 LINE_WIDTH = 3
-NAMES = [outcome.name.lower() for outcome in Outcome]
+LETTERS = {Outcome.SPLIT: "S", Outcome.MERGED: "M"}
+NAMES = [outcome.name.lower() + (f" ({LETTERS[outcome]})" if outcome in LETTERS else "") for outcome in Outcome]
 
 
 class Field(NamedTuple):
@@ -46,18 +48,68 @@ def densest_field(reference: np.ndarray, side: int) -> Field:
         Nuclei touch where they are neighbours or leave a gap of one pixel. A smaller image is taken whole.
     """
     nuclei = overlap_table(reference, reference).reference
+    touching = _touching(reference, nuclei)
+    return _field_with_most(touching.astype(np.float64), touching, reference.shape, nuclei, side)
+
+
+def differing_field(reference: np.ndarray, predictions: Sequence[np.ndarray], side: int) -> tuple[Field, int]:
+    """The field of ``side`` px with the most touching nuclei on which the predictions differ, and how many these are.
+
+    They differ on a nucleus that some match (IoU above one half) and others do not. Where no touching nucleus is such
+    a one, the densest field.
+
+    Parameters
+    ----------
+    reference : (H, W) int label map
+    predictions : sequence of (H, W) int label maps
+    """
+    nuclei = overlap_table(reference, reference).reference
+    touching = _touching(reference, nuclei)
+    found = np.array([_matched(predicted, reference) for predicted in predictions])
+    differs = touching & found.any(axis=0) & ~found.all(axis=0)
+    # The density decides among fields that differ equally.
+    weights = differs * (touching.sum() + 1.0) + touching
+    field = _field_with_most(weights, touching, reference.shape, nuclei, side)
+    rows, columns = nuclei.centroids.round().astype(int).T
+    inside = (field.rows.start <= rows) & (rows < field.rows.stop)
+    inside &= (field.columns.start <= columns) & (columns < field.columns.stop)
+    return field, int((differs & inside).sum())
+
+
+def _touching(reference: np.ndarray, nuclei: Nuclei) -> np.ndarray:
+    """Which nuclei touch another one, (N,) bool."""
     contact = contact_pixels(filterable(reference, nuclei.ids), CONTACT_RADIUS_PX)
     # A gap of one pixel is itself the contact: the nuclei are those in its window.
     window = np.ones((2 * CONTACT_RADIUS_PX + 1,) * 2, np.uint8)
-    near = reference[cv2.dilate(contact.view(np.uint8), window) > 0]
-    centres = nuclei.centroids[np.isin(nuclei.ids, near)].round().astype(int)
-    points = np.zeros(reference.shape, np.uint8)
-    points[tuple(centres.T)] = 1
-    height, width = np.minimum(side, reference.shape)
-    sums = cv2.integral(points)
-    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    return np.isin(nuclei.ids, reference[cv2.dilate(contact.view(np.uint8), window) > 0])
+
+
+def _matched(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Which nuclei of the reference have a match, (N,) bool."""
+    overlap = overlap_table(predicted, reference)
+    matched = np.zeros(overlap.reference.ids.size, bool)
+    matched[overlap.pair_reference[is_match(overlap)]] = True
+    return matched
+
+
+def _field_with_most(
+    weights: np.ndarray, touching: np.ndarray, shape: tuple[int, ...], nuclei: Nuclei, side: int
+) -> Field:
+    """The field whose nuclei, by their centres, weigh most, (N,) float64."""
+    centres = tuple(nuclei.centroids.round().astype(int).T)
+    height, width = np.minimum(side, shape)
+    inside = _window_sums(weights, centres, shape, height, width)
     top, left = np.unravel_index(inside.argmax(), inside.shape)
-    return Field(slice(int(top), int(top + height)), slice(int(left), int(left + width)), int(inside.max()))
+    count = _window_sums(touching.astype(np.float64), centres, shape, height, width)[top, left]
+    return Field(slice(int(top), int(top + height)), slice(int(left), int(left + width)), round(count))
+
+
+def _window_sums(weights: np.ndarray, centres: tuple, shape: tuple[int, ...], height: int, width: int) -> np.ndarray:
+    """Sum of the weights in every window of (height, width), by its top left corner."""
+    points = np.zeros(shape)
+    np.maximum.at(points, centres, weights)
+    sums = cv2.integral(points)
+    return sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
 
 
 def compare_field(
@@ -109,7 +161,9 @@ def _prediction_panel(
     painted = tissue.copy()
     lost = overlap.reference.ids[missed(overlap)]
     counts = _paint(painted, reference, lost, np.full(lost.size, int(Outcome.MISSED)), field)
-    counts += _paint(painted, predicted, overlap.predicted.ids, predicted_outcomes(overlap), field)
+    outcomes = predicted_outcomes(overlap)
+    counts += _paint(painted, predicted, overlap.predicted.ids, outcomes, field)
+    _write_letters(painted, predicted, overlap.predicted, outcomes, field)
     return panel(title, painted, legend(NAMES, counts[1:], painted.shape[1]))
 
 
@@ -122,6 +176,24 @@ def _paint(picture: np.ndarray, labels: np.ndarray, ids: np.ndarray, outcomes: n
     paint_outlines(picture, _enlarged(shown, cv2.INTER_NEAREST), outcomes, LINE_WIDTH)
     visible = np.unique(shown[shown > 0]) - 1
     return np.bincount(outcomes[visible], minlength=len(Outcome) + 1)
+
+
+def _write_letters(
+    picture: np.ndarray, predicted: np.ndarray, nuclei: Nuclei, outcomes: np.ndarray, field: Field
+) -> None:
+    """Write, in place, a letter on each merge and split of a field: colour is not the only sign of them."""
+    shown = predicted[field.rows, field.columns]
+    factor = picture.shape[0] / shown.shape[0]
+    for outcome, letter in LETTERS.items():
+        for nucleus in nuclei.ids[outcomes == outcome]:
+            pixels = np.argwhere(shown == nucleus)
+            if not pixels.size:
+                continue
+            row, column = (factor * (pixels.mean(axis=0) + 0.5)).round().astype(int)
+            place = int(column) - 6, int(row) + 7
+            # White on black is read on light and on dark tissue.
+            cv2.putText(picture, letter, place, FONT, FONT_SCALE, (0, 0, 0), 4, cv2.LINE_AA)
+            cv2.putText(picture, letter, place, FONT, FONT_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def _enlarged(field: np.ndarray, interpolation: int) -> np.ndarray:

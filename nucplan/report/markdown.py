@@ -38,7 +38,7 @@ def _scores(head: str, ablation: Mapping[str, Any], text: Callable[[dict, bool],
 def _differences(ablation: Mapping[str, Any]) -> str:
     head = (
         f"Difference to {ablation['baseline']}, mean over the folds, with the 95 % interval of a bootstrap over folds, "
-        f"then groups ({folds_text(ablation)})"
+        f"then groups ({folds_text(ablation['rows'][0])})"
     )
     return _scores(head, ablation, lambda cell, is_count: interval_text(cell["difference"], is_count), first=1)
 

@@ -42,14 +42,14 @@ def interval_text(difference: Mapping[str, Any], is_count: bool) -> str:
     return f"{signed_text(difference['mean'], is_count)} [{low}, {high}]"
 
 
-def folds_text(ablation: Mapping[str, Any]) -> str:
-    """How many folds an interval is of, and what few of them mean for it."""
-    count = len(ablation["folds"])
+def folds_text(row: Mapping[str, Any]) -> str:
+    """How many folds the intervals of a row are of, and what few of them mean for them."""
+    count = len(row["folds"])
     if count == 1:
         return "1 fold: over its groups alone, which leaves out how much trainings differ and is too narrow"
-    if ablation["coverage"] is None:
+    if row["coverage"] is None:
         return f"{count} folds"
-    lowest, highest = ablation["coverage"]
+    lowest, highest = row["coverage"]
     return f"{count} folds: too narrow, in simulations it covers the truth in {lowest} to {highest} % of the cases"
 
 
@@ -60,3 +60,8 @@ def score_remarks(ablation: Mapping[str, Any]) -> list[str]:
         for score in ablation["scores"]
         if 0 < len(score["folds"]) < len(ablation["folds"])
     ]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, "1 group" or "2 groups"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

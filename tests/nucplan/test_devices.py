@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nucplan import devices
-from nucplan.devices import choose_device
+from nucplan.devices import choose_device, peak_memory
 from nucplan.errors import NucplanError
 
 
@@ -41,3 +41,13 @@ def test_where_there_is_one_gpu_nothing_is_leased(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(devices, "lease_gpu", lambda _names: pytest.fail("leased"))
     assert choose_device("auto") == torch.device("cuda")
+
+
+def test_the_peak_memory_of_a_process_holds_what_it_has_allocated():
+    before = peak_memory(torch.device("cpu"))
+    # As much as there ever was, beside what the process holds already.
+    held = torch.ones(before["peak_memory_bytes"] // 4)
+    after = peak_memory(torch.device("cpu"))
+    assert after["peak_memory_of"] == "process"
+    del held
+    assert after["peak_memory_bytes"] > before["peak_memory_bytes"]

@@ -249,10 +249,10 @@ def test_decoders_that_are_not_read_are_no_difference_between_plans(dataset, cap
     assert "another plan" not in run(dataset, capsys, "--decode-anew")
 
 
-def test_the_test_share_is_that_of_the_splits(dataset):
+def test_the_test_shares_are_those_of_the_splits(dataset):
     write_json(dataset.splits, [{"train": list("abcd"), "val": ["e"]}, {"train": list("ab"), "val": list("cd")}])
-    assert OutOfFoldScores(dataset).test_share([0]) == 1 / 4
-    assert OutOfFoldScores(dataset).test_share([0, 1]) == 5 / 8
+    assert OutOfFoldScores(dataset).test_shares([0]) == {0: 1 / 4}
+    assert OutOfFoldScores(dataset).test_shares([0, 1]) == {0: 1 / 4, 1: 1}
 
 
 def test_crops_are_drawn_of_the_densest_field_of_different_groups(dataset, capsys, tmp_path):

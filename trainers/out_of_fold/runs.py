@@ -40,7 +40,7 @@ def compared_models(dataset: Dataset, configs: Sequence[str] | None, plans_name:
 def shared_folds(dataset: Dataset, models: Models, wanted: Sequence[int] = FOLDS) -> tuple[int, ...]:
     """Those of the ``wanted`` folds that all models have finished.
 
-    Of folds with the same validation images, which there are where groups are few, only the first.
+    Of folds with the same validation images only the first; see `distinct_folds`.
 
     Raises
     ------
@@ -55,8 +55,13 @@ def shared_folds(dataset: Dataset, models: Models, wanted: Sequence[int] = FOLDS
             f"{dataset.folder_name} has no fold {'' if len(wanted) == len(FOLDS) else f'of {_listed(wanted)} '}"
             f"that all of these have finished ({there}); {_way_out(dataset, models, finished, wanted)}."
         )
+    return distinct_folds(dataset, shared)
+
+
+def distinct_folds(dataset: Dataset, folds: Sequence[int]) -> tuple[int, ...]:
+    """Of folds with the same validation images, which there are where groups are few, only the first."""
     images = [fold["val"] for fold in read_json(dataset.splits)]
-    return tuple(fold for fold in shared if images[fold] not in [images[other] for other in shared if other < fold])
+    return tuple(fold for fold in folds if images[fold] not in [images[other] for other in folds if other < fold])
 
 
 def _way_out(dataset: Dataset, models: Models, finished: Mapping[str, Sequence[int]], wanted: Sequence[int]) -> str:

@@ -15,6 +15,9 @@ from nucplan.report.numbers import number_text
 GROUPS = {"image0": "p", "image1": "p", "image2": "q", "image3": "r", "image4": "s", "image5": "t"}
 
 
+SHARES = dict.fromkeys(range(5), 1 / 4)
+
+
 def reference() -> np.ndarray:
     labels = np.zeros((24, 24), np.int32)
     labels[2:10, 2:10], labels[2:10, 10:18], labels[14:20, 4:12] = 1, 2, 3
@@ -37,7 +40,7 @@ def folds(merged: bool, shift: int = 0) -> dict[int, list[ImageCounts]]:
 def tables(configs) -> dict[str, dict[str, dict[str, str]]]:
     """The printed tables: head line -> row -> column -> cell."""
     found = {}
-    parts = ablation_tables(ablation(configs, GROUPS, 1 / 4)).split("\n\n")
+    parts = ablation_tables(ablation(configs, GROUPS, SHARES)).split("\n\n")
     for head, table in zip(parts[::2], parts[1::2], strict=True):
         titles, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
         assert all(len(row) == len(titles) for row in rows)
@@ -106,7 +109,7 @@ def test_fold_sizes_count_images_nuclei_and_groups():
 def difference_head(count: int) -> str:
     first = folds(merged=True)[0]
     configs = {name: dict.fromkeys(range(count), first) for name in CONFIGS}
-    parts = ablation_tables(ablation(configs, GROUPS, 1 / 4)).split("\n\n")
+    parts = ablation_tables(ablation(configs, GROUPS, SHARES)).split("\n\n")
     return next(part for part in parts if part.startswith("Difference"))
 
 
@@ -134,7 +137,7 @@ def test_the_difference_is_that_of_the_means_also_where_one_config_has_no_score_
             [("baseline", True, 0), ("boundary", False, 1), ("third", True, 1)], empty, strict=True
         )
     }
-    text, found = ablation_tables(ablation(configs, GROUPS, 1 / 4)), tables(configs)
+    text, found = ablation_tables(ablation(configs, GROUPS, SHARES)), tables(configs)
     assert "PQ (pooled): only over the folds 0, 1, 3, where all configs have it" in text.split("\n\n")[0]
     for name in ("boundary", "third"):
         for score in ABLATION_SCORES:
@@ -182,7 +185,7 @@ def typed(name: str, right: bool) -> ImageCounts:
 def test_with_classes_the_mean_of_their_pooled_pq_is_primary_and_a_config_without_classes_has_none():
     found = {name: {0: [typed("image0", right)], 1: [typed("image1", right)]} for name, right in
              (("baseline", False), ("boundary", True))}  # fmt: skip
-    made = ablation(found | {"stock": {k: [counts(f"image{k}", False, 0)] for k in (0, 1)}}, GROUPS, 1 / 4, classes=2)
+    made = ablation(found | {"stock": {k: [counts(f"image{k}", False, 0)] for k in (0, 1)}}, GROUPS, SHARES, classes=2)
     place = [score["title"] for score in made["scores"]].index(mpq_plus(2).title)
     assert [score["title"] for score in made["scores"] if score["primary"]] == [DICE.title, mpq_plus(2).title]
     cells = {row["config"]: row["cells"][place] for row in made["rows"]}

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nucplan.metrics.outcomes import Outcome
+from nucplan.metrics.overlap import overlap_table
+from nucplan.metrics.panoptic import is_match
 from nucplan.palette import class_colour
-from nucplan.report.crops import FIELD_SIDES, Field, compare_field, densest_field, field_side
+from nucplan.report.crops import FIELD_SIDES, Field, compare_field, densest_field, differing_field, field_side
 
 WHOLE = Field(slice(0, 112), slice(0, 112), 0)
 
@@ -38,6 +40,45 @@ def test_no_field_has_more_touching_nuclei_than_the_densest(labels, side):
     assert (field.rows.stop - field.rows.start, field.columns.stop - field.columns.start) == (height, width)
     best = max(count(top, left) for top in range(9 - height + 1) for left in range(11 - width + 1))
     assert field.touching == count(field.rows.start, field.columns.start) == best
+
+
+def matched(predicted: np.ndarray, reference: np.ndarray) -> set[int]:
+    overlap = overlap_table(predicted, reference)
+    return set(overlap.reference.ids[overlap.pair_reference[is_match(overlap)]].tolist())
+
+
+label_maps = arrays(np.int32, (9, 11), elements=st.sampled_from([0, 0, 0, 1, 2, 3, 4]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(label_maps, st.lists(label_maps, min_size=1, max_size=3), st.integers(2, 12))
+def test_no_field_has_more_touching_nuclei_on_which_configs_differ(labels, predictions, side):
+    found = [matched(predicted, labels) for predicted in predictions]
+    touching = touching_nuclei(labels)
+    differing = [touching[i] for i in touching if any(i in one for one in found) and not all(i in one for one in found)]
+    field, count = differing_field(labels, predictions, side)
+    height, width = min(side, 9), min(side, 11)
+
+    def inside(top: int, left: int) -> int:
+        return sum(top <= row < top + height and left <= column < left + width for row, column in differing)
+
+    tops, lefts = range(9 - height + 1), range(11 - width + 1)
+    assert count == inside(field.rows.start, field.columns.start)
+    # Nuclei with one centre are one point of the search.
+    if len(set(differing)) == len(differing):
+        assert count == max(inside(top, left) for top in tops for left in lefts)
+    if not differing:
+        assert field == densest_field(labels, side)
+
+
+def test_merges_and_splits_bear_a_letter_beside_their_colour():
+    image, reference, predicted = scene()
+    lettered = compare_field(image, reference, {"only": predicted}, WHOLE)[:, 12 + 2 * 460 :]
+    for rows, columns in (((40, 60), (5, 45)), ((70, 100), (5, 25)), ((70, 100), (25, 45))):
+        part = lettered[12 + 32 :][4 * rows[0] : 4 * rows[1], 4 * columns[0] : 4 * columns[1]]
+        assert (part == 255).all(axis=2).any()
+    matched_part = lettered[12 + 32 :][4 * 5 : 4 * 25, 4 * 5 : 4 * 25]
+    assert not (matched_part == 255).all(axis=2).any()
 
 
 def test_the_side_of_a_field_follows_the_nuclei_within_limits():

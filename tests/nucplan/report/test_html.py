@@ -1,0 +1,123 @@
+"""The page: it needs nothing else, hides nothing of the numbers, and takes no name for markup."""
+
+from __future__ import annotations
+
+import copy
+from html.parser import HTMLParser
+
+import pytest
+
+from nucplan.report.html import render
+from nucplan.report.numbers import number_text, score_text
+
+from .conftest import HOSTILE
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Elements of a page, its cells, and whether its tags are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "small" and self.tables and {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += " "
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def page(report, pictures) -> Page:
+    return Page(render(report, pictures))
+
+
+def test_all_tags_are_closed_and_nothing_is_run_or_fetched(page):
+    assert page.open == []
+    assert not {"script", "iframe", "object"} & {tag for tag, _ in page.elements}
+    for tag, attributes in page.elements:
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "#").startswith(("data:", "#")), tag
+        assert not any(name.startswith("on") for name in attributes)
+
+
+def test_names_from_data_are_text(page):
+    assert page.text.count(HOSTILE) >= 8
+
+
+def test_every_picture_has_a_text_that_stands_for_it_and_a_caption_that_says_what_to_look_at(page, report, pictures):
+    shown = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(shown) == len(pictures)
+    assert all(len(attributes["alt"]) > 20 for attributes in shown)
+    assert sum(tag == "figcaption" for tag, _ in page.elements) == len(shown)
+    assert page.text.count("Look at ") == len(shown)
+
+
+def test_the_ablation_table_has_the_numbers_of_the_data(page, report):
+    comparison = report["datasets"][0]["seeds"][0]["comparison"]
+    table = next(t for t in page.tables if t[0][:2] == ["config", "Dice (image mean)\u00a0*"] and len(t[0]) == 8)
+    for row, cells in zip(comparison["rows"], table[1:], strict=True):
+        for cell, score, text in zip(row["cells"], comparison["scores"], cells[1:], strict=True):
+            words = text.split()
+            assert words[0] == score_text(cell["mean"], score["is_count"])
+            if cell["difference"] is not None:
+                assert words[1].lstrip("+") == score_text(cell["difference"]["mean"], score["is_count"])
+                assert words[2].strip("[,") == score_text(cell["difference"]["low"], score["is_count"])
+
+
+def test_a_config_that_lacks_folds_says_over_which_it_is(page):
+    (row,) = [row for t in page.tables for row in t if row[0].startswith("stock nnU-Net") and len(row) == 8][:1]
+    assert "folds 0, 1 alone" in row[0]
+    assert "its mean is not to be held against the other means" in page.text
+
+
+def test_a_fold_that_is_missing_is_a_hole_with_its_reason(page):
+    runs = next(t for t in page.tables if t[0] == ["config", *(f"fold {fold}" for fold in range(5))])
+    assert runs[-1] == ["stock nnU-Net", ".500", ".500", "failed", "failed", "failed"]
+    assert f"train/x/fold_2: failed ({HOSTILE})" in " ".join(page.text.split())
+
+
+def test_the_variance_factor_is_that_of_the_folds_of_the_row(page):
+    tests = next(t for t in page.tables if t[0][-1] == "variance factor")
+    factors = {row[0]: row[-1] for row in tests[1:]}
+    assert factors["boundary"] == "1/5 + .250 = .450"
+    assert factors["stock nnU-Net"] == "1/2 + .250 = .750"
+
+
+def test_a_dataset_without_a_plan_says_why_and_what_is_not_recorded_is_said(page, report):
+    assert f"there is nothing to report: {HOSTILE}" in page.text
+    (costs,) = [t for t in page.tables if t[0][1] == "parameters / million"][:1]
+    assert costs[1] == ["baseline", "4.30", "500", "not recorded", number_text(0.25, 3), "8.0", "2.0 (GPU)"]
+
+
+def test_a_report_without_results_is_a_page_as_well(report):
+    bare = copy.deepcopy(report)
+    one = bare["datasets"][0] | {"inference": None, "test": None, "crops": [], "curves": [], "costs": {}}
+    none = {"comparison": None, "classes": None, "not_compared": "baseline has no finished fold."}
+    one["seeds"] = [one["seeds"][0] | none]
+    bare |= {"datasets": [one], "ranks": []}
+    page = Page(render(bare, {}))
+    assert "Nothing is compared: baseline has no finished fold." in page.text
+    assert "No ensemble was chosen yet." in page.text
+    assert not [tag for tag, _ in page.elements if tag == "img"]
