@@ -8,6 +8,7 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -163,14 +164,20 @@ def _call_snakemake(entries: Sequence[dict[str, Any]], engine: Engine, folder: P
         [sys.executable, "-m", "snakemake", *words, *state, *engine.arguments()],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        # Shells start what runs in the background deaf to Ctrl-C.
+        preexec_fn=_hear_interrupts,
     )
     try:
         process.wait()
     finally:
-        # Snakemake takes back what it submitted; that may take as long as the scheduler needs.
+        # On Ctrl-C Snakemake takes back what it submitted; on SIGTERM it would wait for all that runs.
         if process.poll() is None:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGINT)
             process.wait()
+
+
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _outcome(jobs: Sequence[Job], kept: Collection[str], problems: Mapping[str, str | None]) -> Outcome:

@@ -85,7 +85,7 @@ def test_a_failure_is_tried_twice_holds_up_only_what_needs_it_and_a_repeat_runs_
     text = "bad needs:bad other report!:needs"
     (tmp_path / "bad.broken").touch()
     outcome = run(tmp_path, text)
-    assert sorted(diary(tmp_path)) == ["bad", "bad", "report", "other"]
+    assert sorted(diary(tmp_path)) == ["bad", "bad", "other", "report"]
     assert (list(outcome.failed), outcome.waiting) == (["test/bad"], ("test/needs",))
     assert set(outcome.finished) == {"test/report", "test/other"}
     (tmp_path / "bad.broken").unlink()
@@ -116,8 +116,10 @@ def driver(tmp_path):
     program = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path\n"
+        "from nucplan.cli.time_limit import ended_by_scheduler\n"
         "from test_engine import run\n"
-        f"run(Path({str(tmp_path)!r}), 'first slow:first last:slow')\n"
+        "with ended_by_scheduler():\n"
+        f"    run(Path({str(tmp_path)!r}), 'first slow:first last:slow')\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program])
     while "slow" not in diary(tmp_path):
@@ -137,10 +139,10 @@ def test_after_a_killed_driver_the_same_call_goes_on(tmp_path, driver):
     assert diary(tmp_path).count("first") == 1
 
 
-def test_ctrl_c_takes_back_what_runs_and_starts_no_other(tmp_path, driver):
+def test_a_driver_that_is_ended_takes_back_what_runs_and_starts_no_other(tmp_path, driver):
     process, snakemake = driver
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    process.terminate()
+    process.wait(60)
     with pytest.raises(ProcessLookupError):
         os.kill(snakemake, 0)
     (tmp_path / "slow.slow").unlink()
