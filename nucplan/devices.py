@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 
 import torch
 
 from nucplan.errors import NucplanError
+from nucplan.gpu_lease import lease_gpu, visible_gpus
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto``, ``cpu`` or ``cuda`` as a device.
+def device_type(name: str) -> str:
+    """``auto``, ``cpu`` or ``cuda`` as what this machine has: ``cpu`` or ``cuda``.
 
     Raises
     ------
@@ -20,7 +22,32 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise NucplanError("--device cuda was asked for, but torch finds no CUDA GPU; use --device cpu.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda`` as a device to compute on.
+
+    Of several GPUs it is one that no other command has, for the life of this process; see `nucplan.gpu_lease`.
+
+    Raises
+    ------
+    NucplanError
+        If ``cuda`` is asked for and there is none.
+    """
+    kind = device_type(name)
+    count = torch.cuda.device_count() if kind == "cuda" else 0
+    # A scheduler hands out one GPU per job: then there is nothing to choose.
+    if count < 2:
+        return torch.device(kind)
+    device = torch.device("cuda", _leased(visible_gpus(count)))
+    torch.cuda.set_device(device)
+    return device
+
+
+@cache
+def _leased(names: tuple[str, ...]) -> int:
+    return lease_gpu(names)
 
 
 def usable_cores() -> int:

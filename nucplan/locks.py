@@ -49,7 +49,7 @@ class FoldLock:
         """Record that the owner is alive."""
         now = datetime.now().isoformat(timespec="seconds")
         write_json(
-            self.owner_file, {"user": _user(), "host": socket.gethostname(), "process": os.getpid(), "alive": now}
+            self.owner_file, {"user": user_name(), "host": socket.gethostname(), "process": os.getpid(), "alive": now}
         )
 
     def release(self) -> None:
@@ -66,7 +66,8 @@ class FoldLock:
             return "another process"
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Name of the user whose process this is, or the number where there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -24,6 +24,7 @@ EXAMPLES = """\
   nucplan_benchmark Tissue --reference nnunet          stock nnU-Net in the same table
   nucplan_benchmark Tissue --dry-run                   the jobs, what is done and how long the others take
   nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays
+  nucplan_benchmark Tissue --device cuda --executor slurm            the same jobs, submitted to SLURM one by one
   nucplan_benchmark --reproduce manifest.json          run it again and say what differs first"""
 COMPARED = ("baseline", "boundary", "boundary_attention")
 
@@ -46,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
     made.add_argument("--reference", choices=("nnunet",), help="train stock nnU-Net on core and border labels as well")
     made.add_argument("--output", metavar="FOLDER", type=Path, help="report and logs (default: in the results)")
-    made.add_argument("--jobs", type=int, metavar="N", default=1, help="so many at a time (default: %(default)s)")
+    made.add_argument("--jobs", type=int, metavar="N", help="so many at a time (default: 1 here, all on a cluster)")
+    made.add_argument(
+        "--executor", choices=("local", "slurm"), default="local", help="run the jobs here, or submit them to SLURM"
+    )
+    made.add_argument("--profile", metavar="FOLDER", type=Path, help="a Snakemake profile, for any other cluster")
     how = made.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="list the jobs and run nothing")
     how.add_argument("--index", type=int, metavar="I", help="run job I of the list alone")
@@ -79,8 +84,10 @@ def _command(arguments: argparse.Namespace) -> None:
         print(sbatch_script(jobs, ["nucplan_benchmark", *words]))
     elif arguments.index is not None:
         _run_one(job_at(jobs, arguments.index), jobs, study.output)
+    elif arguments.executor == "slurm" or arguments.profile is not None:
+        _run_by_engine(jobs, arguments, study.output)
     else:
-        _run_all(jobs, arguments.jobs, study.output)
+        _run_all(jobs, arguments.jobs or 1, study.output)
 
 
 def _study(arguments: argparse.Namespace) -> Study:
@@ -90,8 +97,10 @@ def _study(arguments: argparse.Namespace) -> Study:
 
     if not arguments.datasets:
         raise NucplanError("No dataset was given; name one or several, or give --reproduce a manifest.")
-    if arguments.print_sbatch and arguments.device == "auto":
-        raise NucplanError("--print-sbatch asks for GPUs or not as --device says; add --device cuda or --device cpu.")
+    submits = {"--print-sbatch": arguments.print_sbatch, "--executor slurm": arguments.executor == "slurm"}
+    option = next((name for name, given in (submits | {"--profile": arguments.profile}).items() if given), None)
+    if option is not None and arguments.device == "auto":
+        raise NucplanError(f"{option} asks for GPUs or not as --device says; add --device cuda or --device cpu.")
     folds, seeds = common.numbers("--folds", arguments.folds, FOLDS[-1]), common.numbers("--seeds", arguments.seeds)
     for name, value in (("--jobs", arguments.jobs), ("--iterations", arguments.iterations)):
         if value is not None and value < 1:
@@ -173,6 +182,14 @@ def _run_all(jobs: Sequence[Job], at_once: int, output: Path) -> None:
     from nucplan.workflow.local import run_jobs
 
     _settle(run_jobs(jobs, at_once, output / "logs", print), output)
+
+
+def _run_by_engine(jobs: Sequence[Job], arguments: argparse.Namespace, output: Path) -> None:
+    from nucplan.workflow.engine import Engine, run_by_engine
+
+    executor = None if arguments.executor == "local" else arguments.executor
+    engine = Engine(executor, arguments.profile, arguments.jobs)
+    _settle(run_by_engine(jobs, ["nucplan_benchmark", *arguments.words], engine, output, print), output)
 
 
 def _settle(outcome: Outcome, output: Path) -> None:

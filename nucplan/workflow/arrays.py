@@ -14,6 +14,8 @@ HEADER = """\
 # Run it again after a failure: what is done leaves at once. Add --partition or --account where your cluster wants them.
 set -euo pipefail
 """
+# So long before its time limit a job is told to leave with exit code 75, which clusters can take as "start it again".
+WARNING_SECONDS = 120
 
 
 def job_at(jobs: Sequence[Job], index: int) -> Job:
@@ -56,7 +58,7 @@ def sbatch_script(jobs: Sequence[Job], command: Sequence[str]) -> str:
         array = ",".join(map(str, indices))
         lines.append(
             f"wave{number}=$(sbatch --parsable --job-name=nucplan --array={array}{after} --cpus-per-task={needs.cores}"
-            f" --mem={needs.memory_gib}G --time={_clock(needs.hours)}{gpus} --wrap "
+            f" --mem={needs.memory_gib}G --time={_clock(needs.hours)} --signal=B:USR1@{WARNING_SECONDS}{gpus} --wrap "
             f"{shlex.quote(f'exec {shlex.join(command)} --index $SLURM_ARRAY_TASK_ID')})"
         )
     return "\n".join(lines)

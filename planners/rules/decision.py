@@ -83,10 +83,10 @@ class Limits:
         """
         import torch
 
-        from nucplan.devices import choose_device, usable_cores
+        from nucplan.devices import device_type, usable_cores
 
         cores = min(MOST_CORES, usable_cores())
-        if choose_device(device).type == "cuda":
+        if device_type(device) == "cuda":
             return cls("cuda", torch.cuda.get_device_properties(0).total_memory / 2**30, cores)
         return cls("cpu", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, cores)
 

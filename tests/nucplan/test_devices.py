@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nucplan import devices
 from nucplan.devices import choose_device, peak_memory
 from nucplan.errors import NucplanError
 
@@ -19,6 +20,27 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 def test_a_gpu_that_is_there_is_used_unless_the_cpu_is_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [choose_device(name).type for name in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
+
+
+def test_of_several_gpus_the_leased_one_is_used_and_stays_the_one_of_the_process(monkeypatch):
+    asked, current = [], []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(devices, "lease_gpu", lambda names: asked.append(names) or 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    devices._leased.cache_clear()
+    found = [choose_device("auto"), choose_device("cuda")]
+    devices._leased.cache_clear()
+    assert found == current == [torch.device("cuda", 1)] * 2
+    assert asked == [("4", "6")]
+
+
+def test_where_there_is_one_gpu_nothing_is_leased(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(devices, "lease_gpu", lambda _names: pytest.fail("leased"))
+    assert choose_device("auto") == torch.device("cuda")
 
 
 def test_the_peak_memory_of_a_process_holds_what_it_has_allocated():

@@ -50,7 +50,8 @@ def test_the_script_submits_each_wave_after_the_one_before_with_what_it_needs(tm
     first, second = (tmp_path / "calls").read_text().splitlines()
     assert "--array=0 " in first
     assert "--dependency" not in first
-    assert "--array=1,2 --dependency=afterany:1 --cpus-per-task=4 --mem=32G --time=24:00:00 --gpus=1" in second
+    assert "--array=1,2 --dependency=afterany:1 --cpus-per-task=4 --mem=32G --time=24:00:00 --signal=" in second
+    assert "--gpus=1 --wrap" in second
     assert second.endswith("--wrap exec nucplan_benchmark 'My set' --seeds 0,1 --index $SLURM_ARRAY_TASK_ID")
 
 
