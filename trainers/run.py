@@ -114,6 +114,8 @@ def train_fold(
             trainer.load_checkpoint(str(checkpoint))
         if checkpoint is None or checkpoint.name != FINAL:
             trainer.run_training()
+        # A kill may have come between the last checkpoint and the removal of the one before it.
+        (folder / LATEST).unlink(missing_ok=True)
         if not (folder / "validation" / "summary.json").is_file():
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer.perform_actual_validation()
