@@ -78,7 +78,7 @@ def wait_for_changes(root: Path, process: subprocess.Popen, count: int) -> None:
         now = times(root)
         count -= now != last
         last = now
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
