@@ -196,7 +196,7 @@ def test_a_training_that_outlives_its_driver_is_waited_for_and_not_repeated(undi
     again = start(untrained, "0")
     (log,) = (untrained / "nnUNet_results" / "benchmarks").rglob("train.*.log")
     deadline = time.monotonic() + PATIENCE
-    while "waiting for it" not in log.read_text() and time.monotonic() < deadline:
+    while "waiting for it" not in log.read_text() and again.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(training, signal.SIGCONT)
     code, output = ended(again)
