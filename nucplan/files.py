@@ -46,6 +46,32 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def atomic_files(folder: str | os.PathLike) -> Iterator[Path]:
+    """Yield an empty temporary folder; when the block ends well, each file in it replaces its namesake in ``folder``.
+
+    For writers that choose the names themselves and write in place.
+
+    Raises
+    ------
+    OSError
+        From the block or from a rename; no file of ``folder`` is ever half-written.
+    """
+    folder = Path(folder)
+    temporary = folder / f".files.{socket.gethostname()}.{os.getpid()}.partial"
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder.absolute())
+    _remove(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            _flush_to_disk(path)
+            os.replace(path, folder / path.name)
+    finally:
+        _remove(temporary)
+
+
 # Once per process and folder: a look for each of thousands of files would cost more than writing them.
 @cache
 def _remove_leftovers(folder: Path) -> None:
@@ -102,6 +128,28 @@ def read_json(path: str | os.PathLike) -> Any:
         raise NucplanError(f"{path} is missing.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise NucplanError(f"{path} is not valid JSON ({error}); restore or delete it.") from None
+
+
+def refuse_unwritable(folder: str | os.PathLike) -> None:
+    """Do nothing, or refuse; nothing is written to find out.
+
+    Raises
+    ------
+    NucplanError
+        If the folder, or the closest one above it that is there, is none that can be written.
+    """
+    there = _closest(Path(folder))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise NucplanError(f"{there} cannot be written; make it writable or choose another folder.")
+
+
+def free_bytes(folder: str | os.PathLike) -> int:
+    """Free space where the folder is or will be."""
+    return shutil.disk_usage(_closest(Path(folder))).free
+
+
+def _closest(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
 
 
 def file_hash(path: str | os.PathLike) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,26 @@ def root(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         monkeypatch.setenv(name, str(copy / name))
         (copy / name).mkdir(exist_ok=True)
     return copy
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[[Path, str], Path]]:
+    """Mounts an empty file system in memory over a folder, with the options given; skips where that is not allowed.
+
+    The superuser can write whatever the modes of a folder say, but neither a full nor a read-only file system.
+    """
+    folders: list[Path] = []
+
+    def mount(folder: Path, options: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("mounting a file system needs the superuser")
+        folders.append(folder)
+        return folder
+
+    yield mount
+    for folder in folders:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -25,6 +25,7 @@ from nucplan.checkpoints import (
 )
 from nucplan.devices import usable_cores
 from nucplan.errors import NucplanError
+from nucplan.files import atomic_files
 from nucplan.layout import CONFIGURATION, FINAL, LATEST
 from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
@@ -232,8 +233,12 @@ class NucleusTrainer(nnUNetTrainer):
     # -- one epoch -------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
+        # nnU-Net writes the plan beside the folds in place: a kill would leave half of it, and no fold would start.
+        base = self.output_folder_base
+        with contextlib.redirect_stdout(io.StringIO()), atomic_files(base) as self.output_folder_base:
             super().on_train_start()
+        self.output_folder_base = base
+        self._save_debug_information()
         if self._random_state is not None:
             restore_random_state(self._random_state)
 

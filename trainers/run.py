@@ -121,6 +121,8 @@ def train_fold(
             trainer.run_training()
             # Beside the results and in none of them: it is another one each time.
             write_json(folder / "cost.json", peak_memory(device))
+        # A kill may have come between the last checkpoint and the removal of the one before it.
+        (folder / LATEST).unlink(missing_ok=True)
         if not (folder / "validation" / "summary.json").is_file():
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer.perform_actual_validation()

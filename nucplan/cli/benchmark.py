@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
-from nucplan.layout import FOLDS
+from nucplan.layout import FINAL, FOLDS
 from nucplan.schedule import BUDGETS
 from trainers import trainer_name
 
@@ -87,6 +87,7 @@ def _command(arguments: argparse.Namespace) -> None:
     elif arguments.executor == "slurm" or arguments.profile is not None:
         _run_by_engine(jobs, arguments, study.output)
     else:
+        _refuse_no_room(study, jobs)
         _run_all(jobs, arguments.jobs or 1, study.output)
 
 
@@ -146,6 +147,29 @@ def _refuse_unfit(jobs: Sequence[Job]) -> None:
     reason = next(filter(None, (job.refused_because() for job in jobs)), None)
     if reason is not None:
         raise NucplanError(reason)
+
+
+def _refuse_no_room(study: Study, jobs: Sequence[Job]) -> None:
+    """Before any work that is left: folders that cannot be written, a disk too full for what will be trained."""
+    from nucplan.files import free_bytes, refuse_unwritable
+    from trainers.checkpoint_size import LARGEST_BYTES, bytes_to_come
+
+    left = [job for job in jobs if not job.done]
+    if not left:
+        return
+    for folder in [study.output, *(part for each in study.datasets for part in (each.preprocessed, each.results))]:
+        refuse_unwritable(folder)
+    results = study.datasets[0].roots.results
+    checkpoints, free = [path for job in left for path in job.outputs if path.name == FINAL], free_bytes(results)
+    if LARGEST_BYTES * (len(checkpoints) + len(study.datasets)) <= free:
+        return
+    by_dataset = [[path for path in checkpoints if path.is_relative_to(each.results)] for each in study.datasets]
+    needed = sum(bytes_to_come(each, of) for each, of in zip(study.datasets, by_dataset, strict=True))
+    if needed > free:
+        raise NucplanError(
+            f"{results} has {free / 2**30:.2f} GiB left, and the checkpoints of {len(checkpoints)} trainings take "
+            f"about {needed / 2**30:.2f} GiB; free some space or choose another --root."
+        )
 
 
 def _listing(jobs: Sequence[Job]) -> str:

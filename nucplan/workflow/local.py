@@ -98,7 +98,11 @@ def run_jobs(
                     report(f"{job.name}: FAILED: {problem}")
                 elif len(running) < at_once:
                     report(f"{job.name}: {shlex.join(job.command)}")
-                    running[job.name] = _Running(job, logs)
+                    try:
+                        running[job.name] = _Running(job, logs)
+                    except OSError as error:
+                        failed[job.name] = f"it could not be started: {error}"
+                        report(f"{job.name}: FAILED: {failed[job.name]}")
                 else:
                     continue
                 del pending[job.name]

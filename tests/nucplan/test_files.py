@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from nucplan.errors import NucplanError
-from nucplan.files import atomic_path, read_json, write_json
+from nucplan.files import atomic_files, atomic_path, free_bytes, read_json, refuse_unwritable, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -64,3 +66,32 @@ def test_a_bad_json_file_is_named(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(NucplanError, match=f"dataset.json {message}"):
         read_json(path)
+
+
+def test_files_of_a_writer_that_picks_their_names_appear_together_or_not_at_all(tmp_path):
+    (tmp_path / "plans.json").write_text("old")
+    (tmp_path / "other").write_text("kept")
+    with pytest.raises(OSError, match="full"), atomic_files(tmp_path) as temporary:
+        (temporary / "plans.json").write_text("ha")
+        raise OSError("disk full")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"plans.json": "old", "other": "kept"}
+    with atomic_files(tmp_path) as temporary:
+        (temporary / "plans.json").write_text("new")
+        assert (tmp_path / "plans.json").read_text() == "old"
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"plans.json": "new", "other": "kept"}
+
+
+def test_a_folder_that_is_not_there_yet_is_judged_by_the_closest_one_above_it(tmp_path, monkeypatch):
+    refuse_unwritable(tmp_path / "a" / "b")
+    assert free_bytes(tmp_path / "a" / "b") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    refuse_unwritable(tmp_path.parent)
+    with pytest.raises(NucplanError, match=f"{tmp_path} cannot be written; make it writable"):
+        refuse_unwritable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder_that_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NucplanError, match="file cannot be written"):
+        refuse_unwritable(tmp_path / "file" / "below")

@@ -174,6 +174,21 @@ def test_after_an_interruption_between_checkpoint_and_log_no_epoch_is_missing(ro
     assert [event.step for event in events.Scalars("loss")] == [0, 1]
 
 
+def test_a_plan_that_is_half_written_when_a_fold_starts_leaves_that_of_the_other_folds(root, monkeypatch):
+    def half(_content: object, path: str, **_: object) -> None:
+        Path(path).write_text("{ half")
+        raise KeyboardInterrupt
+
+    model = (root / FOLD).parent
+    model.mkdir(parents=True)
+    (model / "plans.json").write_text("whole")
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.save_json", half)
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(root).on_train_start()
+    assert (model / "plans.json").read_text() == "whole"
+    assert not list(model.glob("*.partial"))
+
+
 def test_what_a_run_that_goes_on_writes_replaces_what_was_there(tmp_path):
     before = EpochLog()
     for epoch in range(3):

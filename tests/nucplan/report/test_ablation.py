@@ -115,7 +115,7 @@ def difference_head(count: int) -> str:
 
 def test_the_heading_says_how_many_folds_there_are_and_what_few_of_them_mean_for_the_interval():
     assert "(1 fold: over its groups alone, which leaves out how much trainings differ" in difference_head(1)
-    assert "(2 folds: too narrow, in simulations it covers the truth in 65 to 90 %" in difference_head(2)
+    assert "(2 folds: too narrow, in simulations it covers the truth in 75 to 93 %" in difference_head(2)
     assert all(f"({count} folds: too narrow" in difference_head(count) for count in (2, 3, 4))
     assert difference_head(5).endswith("(5 folds):")
 
