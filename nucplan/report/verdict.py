@@ -19,7 +19,8 @@ def verdict(comparisons: Sequence[Mapping[str, Any]]) -> str:
     found = [
         f"{row['config']} differs from {of_seed['baseline']} by {_differences(of_seed, row)}"
         for of_seed in comparisons
-        for row in of_seed["rows"][1:]
+        for row in of_seed["rows"]
+        if row["tested"]
     ]
     return "; ".join(found) + "." if found else "There is nothing to compare."
 
