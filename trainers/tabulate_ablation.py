@@ -74,7 +74,7 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     from nucplan.report.ablation import ablation
     from nucplan.report.markdown import ablation_tables
     from trainers.out_of_fold.decoders import DECISIONS, decoders_anew, decoders_of_baseline, describe
-    from trainers.out_of_fold.rows import decoded_rows, row_counts
+    from trainers.out_of_fold.rows import decoded_rows, row_counts, under_same_decoder
     from trainers.out_of_fold.runs import compared_models, remarks, shared_folds
     from trainers.out_of_fold.scores import OutOfFoldScores
 
@@ -90,7 +90,8 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     notes = [*remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
     notes += [f"Boundaries count within {scores.boundary_width} px."]
     notes += [f"Decoded anew, as {dataset.plans().name} says now: {describe(anew)}."] if anew else []
-    tables = ablation_tables(ablation(counts, scores.raw.info.groups, scores.test_shares(folds)))
+    shares, untested = scores.test_shares(folds), under_same_decoder(counts)
+    tables = ablation_tables(ablation(counts, scores.raw.info.groups, shares, untested=untested))
     return "\n\n".join([f"### {dataset.name}", " ".join(notes), tables])
 
 

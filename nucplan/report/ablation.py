@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,11 @@ def primary_scores(classes: int) -> tuple[Score, Score]:
 
 
 def ablation(
-    configs: Mapping[str, Folds], groups: Mapping[str, str], test_shares: Mapping[int, float], classes: int = 0
+    configs: Mapping[str, Folds],
+    groups: Mapping[str, str],
+    test_shares: Mapping[int, float],
+    classes: int = 0,
+    untested: Collection[str] = (),
 ) -> dict[str, Any]:
     """All numbers of the comparison of configs on one dataset, ready for JSON.
 
@@ -48,6 +52,8 @@ def ablation(
         Validation images over training images, for the corrected t test.
     classes : int
         Number of classes where the counts have them.
+    untested : collection of str
+        Configs that are shown and not tested, so that they make the tests of the others no less sure.
 
     Returns
     -------
@@ -56,11 +62,12 @@ def ablation(
         have it under all configs with these folds; ``rows``; ``sizes`` of the folds in ``images``, ``nuclei`` and
         ``groups``.
 
-        A row has the ``config``, its ``folds``, the ``coverage`` of its intervals (percentage that holds the truth in
-        simulations; None: nominal), the ``test_share`` and ``variance_factor`` of its test, and one of the ``cells``
-        per score. A cell has the ``mean`` over the folds of the row, ``of_folds``, ``pooled`` over all images, and
-        ``difference``: None for the baseline, else ``mean``, ``low``, ``high``, ``of_folds`` and, for primary scores,
-        ``p`` of the corrected t test and ``p_holm``, adjusted for all tests. None stands for what does not exist.
+        A row has the ``config``, whether it is ``tested``, its ``folds``, the ``coverage`` of its intervals (percentage
+        that holds the truth in simulations; None: nominal), the ``test_share`` and ``variance_factor`` of its test,
+        and one of the ``cells`` per score. A cell has the ``mean`` over the folds of the row, ``of_folds``, ``pooled``
+        over all images, and ``difference``: None for the baseline, else ``mean``, ``low``, ``high``, ``of_folds`` and,
+        for primary scores of tested rows, ``p`` of the corrected t test and ``p_holm``, adjusted for all tests. None
+        stands for what does not exist.
     """
     scores, primary = ablation_scores(classes), {score.title for score in primary_scores(classes)}
     baseline, first = next(iter(configs.items()))
@@ -68,6 +75,7 @@ def ablation(
     scored = {score.title: _scored_folds(score, configs, folds) for score in scores}
     rows = [
         _row(config, [fold for fold in folds if fold in of], test_shares)
+        | {"tested": config not in {baseline, *untested}}
         | {"cells": [_cell(score, first, of, groups, scored[score.title], config != baseline) for score in scores]}
         for config, of in configs.items()
     ]
@@ -142,9 +150,9 @@ def _add_tests(rows: Sequence[dict[str, Any]], primary: Sequence[bool]) -> None:
     """Write ``p`` and ``p_holm`` into the differences of the primary scores, in place."""
     tested = [
         (cell["difference"], row["test_share"])
-        for row in rows[1:]
+        for row in rows
         for cell, is_primary in zip(row["cells"], primary, strict=True)
-        if is_primary
+        if row["tested"] and is_primary
     ]
     p_values = [corrected_t_test(np.array(difference["of_folds"], np.float64), share) for difference, share in tested]
     for (difference, _), p, adjusted in zip(tested, p_values, holm(p_values), strict=True):

@@ -47,7 +47,8 @@ def _tests(ablation: Mapping[str, Any]) -> str:
     tested = [k for k, score in enumerate(ablation["scores"]) if score["primary"]]
     rows = {
         row["config"]: [number_text(row["cells"][k]["difference"]["p_holm"], 3) for k in tested]
-        for row in ablation["rows"][1:]
+        for row in ablation["rows"]
+        if row["tested"]
     }
     head = "p of the corrected resampled t test over the folds, a conservative check, after Holm for all of this table"
     return f"{head}:\n\n" + _table("config", [ablation["scores"][k]["title"] for k in tested], rows)

@@ -16,7 +16,7 @@ from nucplan.progress import Progress, silent
 from nucplan.report.ablation import ablation, known
 from trainers import trainer_name
 from trainers.out_of_fold.decoders import decoders_of_baseline
-from trainers.out_of_fold.rows import decoded_counts, decoded_rows
+from trainers.out_of_fold.rows import decoded_counts, decoded_rows, under_same_decoder
 from trainers.out_of_fold.runs import STOCK, STOCK_MODEL, Models, distinct_folds, remarks
 from trainers.out_of_fold.scores import OutOfFoldScores
 from trainers.out_of_fold.states import FAILED, FINISHED, RunState, run_states
@@ -81,7 +81,9 @@ def compare(scores: OutOfFoldScores, request: ReportRequest, seed: int, progress
     if folds:
         rows, content["notes"] = _rows(scores, models, folds, counts, request.device, progress)
         shares = scores.test_shares(folds)
-        content["comparison"] = ablation(rows, scores.raw.info.groups, shares, classes=len(scores.class_names))
+        content["comparison"] = ablation(
+            rows, scores.raw.info.groups, shares, len(scores.class_names), under_same_decoder(rows)
+        )
         content["classes"] = _classes(scores, rows)
     else:
         content["not_compared"] = f"{baseline} has no finished fold, and the others are compared with it."

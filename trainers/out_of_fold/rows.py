@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from nucplan.metrics.image import ImageCounts
 
 SAME_DECODER = "decoder of baseline"
+
+
+def under_same_decoder(rows: Iterable[str]) -> list[str]:
+    """Those of the rows that show a config a second time, under the decoder of the baseline."""
+    return [row for row in rows if row.endswith(f", {SAME_DECODER}")]
 
 
 def decoded_rows(anew: Mapping[str, DecoderPlan], same: Mapping[str, DecoderPlan]) -> dict[str, dict[str, DecoderPlan]]:

@@ -217,3 +217,11 @@ def test_a_config_that_lacks_a_fold_is_compared_over_the_others_and_changes_no_o
         baseline = np.mean([score(CONFIGS["baseline"][fold]) for fold in (0, 3)])
         assert cell["difference"]["mean"] == pytest.approx(np.mean(values) - baseline)
         assert cell["of_folds"][1] is None
+
+
+def test_a_config_that_is_not_tested_changes_no_p_value():
+    alone = ablation(CONFIGS, GROUPS, SHARES)["rows"][1]
+    made = ablation(CONFIGS | {"again": folds(merged=False, shift=2)}, GROUPS, SHARES, untested=["again"])
+    assert made["rows"][1] == alone
+    assert "p" not in made["rows"][2]["cells"][0]["difference"]
+    assert [row["tested"] for row in made["rows"]] == [False, True, False]

@@ -101,6 +101,7 @@ def test_a_fold_that_is_missing_is_a_hole_with_its_reason(page):
 def test_the_variance_factor_is_that_of_the_folds_of_the_row(page):
     tests = next(t for t in page.tables if t[0][-1] == "variance factor")
     factors = {row[0]: row[-1] for row in tests[1:]}
+    assert list(factors) == ["boundary", "boundary_attention", "stock nnU-Net"]
     assert factors["boundary"] == "1/5 + .250 = .450"
     assert factors["stock nnU-Net"] == "1/2 + .250 = .750"
 
