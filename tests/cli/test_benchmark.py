@@ -121,6 +121,8 @@ def test_a_fold_that_cannot_be_trained_fails_by_name_and_is_named_in_the_report(
         (("--jobs", "0"), "--jobs 0 is less than 1"),
         (("--folds", "0,00"), "--folds 0,00 is not a list of different numbers"),
         (("--print-sbatch", "--device", "auto"), "add --device cuda or --device cpu"),
+        (("--executor", "slurm", "--device", "auto"), "--executor slurm asks for GPUs or not as --device says"),
+        (("--profile", "missing"), "--profile"),
         (("--index", "99"), "--index 99 is not one of the jobs"),
     ],
 )
