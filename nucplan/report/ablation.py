@@ -132,12 +132,15 @@ def _cell(
         "difference": None,
     }
     if compared:
-        pairs = [_paired(baseline[fold], config[fold], groups) for fold in used]
+        pairs = [paired_fold(baseline[fold], config[fold], groups) for fold in used]
         cell["difference"] = _plain(paired_difference(score, pairs))
     return cell
 
 
-def _paired(baseline: Sequence[ImageCounts], config: Sequence[ImageCounts], groups: Mapping[str, str]) -> PairedFold:
+def paired_fold(
+    baseline: Sequence[ImageCounts], config: Sequence[ImageCounts], groups: Mapping[str, str]
+) -> PairedFold:
+    """The images of a fold under both configs; one without a group is a group of its own."""
     return PairedFold([groups.get(image.name, image.name) for image in baseline], baseline, config)
 
 

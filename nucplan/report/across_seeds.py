@@ -8,9 +8,9 @@ import numpy as np
 
 from nucplan.metrics.image import ImageCounts
 from nucplan.metrics.noise import noise_floor
-from nucplan.metrics.paired import PairedFold, corrected_t_test, holm, paired_difference_of_seeds
+from nucplan.metrics.paired import corrected_t_test, holm, paired_difference_of_seeds
 from nucplan.metrics.scores import Score
-from nucplan.report.ablation import primary_scores
+from nucplan.report.ablation import paired_fold, primary_scores
 from nucplan.report.verdict import Comparison
 
 Folds = Mapping[int, Sequence[ImageCounts]]
@@ -46,12 +46,11 @@ def across_seeds(
     baseline, *others = seeds[0]
     pairs = [(config, score) for config in others for score in primary_scores(classes)]
     folds = {config: _shared_folds(seeds, baseline, config) for config in others}
-    differences = {
-        (config, score): paired_difference_of_seeds(
-            score, [[_paired(of[baseline][fold], of[config][fold], groups) for of in seeds] for fold in folds[config]]
-        )
-        for config, score in pairs
+    paired = {
+        config: [[paired_fold(of[baseline][fold], of[config][fold], groups) for of in seeds] for fold in of_config]
+        for config, of_config in folds.items()
     }
+    differences = {(config, score): paired_difference_of_seeds(score, paired[config]) for config, score in pairs}
     shares = {config: float(np.mean([test_shares[fold] for fold in of])) for config, of in folds.items() if of}
     p_values = holm([corrected_t_test(differences[pair].of_folds, shares.get(pair[0], 0)) for pair in pairs])
     return [
@@ -84,7 +83,3 @@ def _shared_folds(seeds: Sequence[Mapping[str, Folds]], baseline: str, config: s
     """The folds that both configs have finished in all seeds."""
     finished = [set(of_seed.get(name, {})) for of_seed in seeds for name in (baseline, config)]
     return sorted(set.intersection(*finished))
-
-
-def _paired(baseline: Sequence[ImageCounts], config: Sequence[ImageCounts], groups: Mapping[str, str]) -> PairedFold:
-    return PairedFold([groups.get(image.name, image.name) for image in baseline], baseline, config)

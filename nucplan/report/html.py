@@ -18,7 +18,6 @@ from nucplan.report.numbers import (
     total_text,
 )
 from nucplan.report.ranks import LEAST_DATASETS
-from nucplan.report.verdict import verdict
 
 PNG = b"\x89PNG"
 
@@ -55,7 +54,6 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "anchor": lambda name: name.replace(" ", "_"),
     }
     environment.globals |= {
-        "verdict": verdict,
         "constant_columns": constant,
         "least_datasets": LEAST_DATASETS,
         "source": partial(_source, pictures),

@@ -13,7 +13,10 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.layout import Dataset, require_plan
 from nucplan.progress import Progress, silent
+from nucplan.report.ablation import primary_scores
+from nucplan.report.across_seeds import across_seeds, seed_noise
 from nucplan.report.crops import compare_field
+from nucplan.report.verdict import verdict
 from planners.explain import in_words
 from trainers.out_of_fold.comparison import Compared, ReportRequest, compare
 from trainers.out_of_fold.curves import costs, curves
@@ -40,6 +43,7 @@ def collect(dataset: Dataset, request: ReportRequest, progress: Progress = silen
     if dataset.fingerprint_figure.is_file():
         pictures[f"{dataset.folder_name}/fingerprint"] = dataset.fingerprint_figure.read_bytes()
     content |= {
+        **_together(scores, request, seeds),
         "data": _data(scores),
         "plan": in_words(plans),
         "warnings": plans["nucplan"].get("warnings", []),
@@ -60,6 +64,22 @@ def collect(dataset: Dataset, request: ReportRequest, progress: Progress = silen
         ],
     }
     return content, pictures
+
+
+def _together(scores: OutOfFoldScores, request: ReportRequest, seeds: Sequence[Compared]) -> dict[str, Any]:
+    """The sentence on top, from all seeds, and the noise between them; None where the first config is not trained."""
+    baseline, *_ = request.configs
+    # Stock nnU-Net has one run, whatever the seeds.
+    counts = [{name: found.counts[name] for name in request.configs if name in found.counts} for found in seeds]
+    if not all(baseline in of_seed for of_seed in counts):
+        return {"verdict": None, "noise": []}
+    classes, shares = len(scores.class_names), scores.test_shares(request.folds)
+    found = across_seeds(counts, scores.raw.info.groups, shares, len(request.folds), classes)
+    primary = primary_scores(classes)
+    return {
+        "verdict": verdict(baseline, [one for one in found if one.title == primary[-1].title]),
+        "noise": [{"title": score.title, "noise": seed_noise(score, counts)} for score in primary],
+    }
 
 
 def _data(scores: OutOfFoldScores) -> dict[str, Any]:

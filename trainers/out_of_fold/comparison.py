@@ -60,12 +60,15 @@ class Compared:
         Config -> its finished folds.
     content
         The numbers, ready for JSON: ``seed``, ``runs``, ``notes``, ``comparison`` or why there is none, ``classes``.
+    counts
+        Config -> fold -> counts of its validation images.
     """
 
     models: Models
     folds: tuple[int, ...]
     finished: dict[str, list[int]]
     content: dict[str, Any]
+    counts: Counts
 
 
 def compare(scores: OutOfFoldScores, request: ReportRequest, seed: int, progress: Progress = silent) -> Compared:
@@ -87,7 +90,7 @@ def compare(scores: OutOfFoldScores, request: ReportRequest, seed: int, progress
         content["classes"] = _classes(scores, rows)
     else:
         content["not_compared"] = f"{baseline} has no finished fold, and the others are compared with it."
-    return Compared(models, folds, {name: list(of) for name, of in counts.items()}, content)
+    return Compared(models, folds, {name: list(of) for name, of in counts.items()}, content, counts)
 
 
 def _scored(

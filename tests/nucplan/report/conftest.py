@@ -110,6 +110,8 @@ def dataset(folder: str) -> dict[str, Any]:
         "name": folder[11:],
         "folder": folder,
         "missing": None,
+        "verdict": f"{HOSTILE} is better than baseline.",
+        "noise": [{"title": "Dice (image mean)", "noise": None}, {"title": "PQ (pooled)", "noise": None}],
         "data": data(),
         "plan": [{"decision": "patch_size", "value": ["64, 64"], "because": ["a reason", "* set by you"]}] * 12,
         "warnings": [HOSTILE],
