@@ -51,6 +51,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "counted": counted,
         "folds_text": folds_text,
         "score_remarks": score_remarks,
+        "breakable": _breakable,
         "anchor": lambda name: name.replace(" ", "_"),
     }
     environment.globals |= {
@@ -59,6 +60,13 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "source": partial(_source, pictures),
     }
     return environment.get_template("report.html.j2").render(report=report)
+
+
+def _breakable(name: str) -> str:
+    """A name that a narrow column may break after each underscore."""
+    from markupsafe import Markup, escape
+
+    return escape(name).replace("_", Markup("_<wbr>"))
 
 
 def _source(pictures: Mapping[str, bytes], name: str) -> str | None:

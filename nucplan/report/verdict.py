@@ -97,7 +97,9 @@ def _finding(baseline: str, one: Comparison) -> str:
     effect = f"{baseline} by {_effect(one)}"
     if one.is_sure:
         return f"{one.config} is {'better' if found.mean > 0 else 'worse'} than {effect}"
-    lead = "leads" if found.mean > 0 else "trails" if found.mean < 0 else "is level with"
+    if found.mean == 0:
+        return f"{one.config} is level with {baseline} in {one.title} over {_what_there_is(one)}{_way_out(one)}"
+    lead = "leads" if found.mean > 0 else "trails"
     return f"{one.config} {lead} {effect}, which {_what_there_is(one)} cannot tell from noise{_way_out(one)}"
 
 

@@ -55,7 +55,7 @@ def test_it_trains_what_is_missing_ends_in_a_report_and_then_keeps_everything(tr
     folder = trained / "nnUNet_results" / "benchmarks" / DATASET
     (found,) = read_json(folder / "report.json")["datasets"]
     assert found["failed"] == []
-    assert "boundary_attention, decoder of baseline" in (folder / "report.html").read_text()
+    assert "boundary_<wbr>attention, decoder of baseline" in (folder / "report.html").read_text()
     before = times(trained)
     assert benchmark(trained, *options) == 0
     assert "0 jobs done now, 7 done before" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from nucplan.report.numbers import number_text, score_text
 
 from .conftest import HOSTILE
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "wbr"}
 
 
 class Page(HTMLParser):
