@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # The manifest says these.
 GRID = ("--configs", "--folds", "--seeds", "--budget", "--iterations", "--reference")
+# A reproduction runs on this machine.
+ENGINE = ("--executor", "--profile")
 FOLDER = "reproduction"
 
 
@@ -42,13 +44,16 @@ def run_again(arguments: argparse.Namespace, study_of: Callable[[argparse.Namesp
         root=str(root),
         output=folder / "benchmark",
     )
-    verdict = reproduce(original, study, found.datasets, arguments.jobs, print, common.progress)
+    verdict = reproduce(original, study, found.datasets, arguments.jobs or 1, print, common.progress)
     print(f"The reproduction agrees with {arguments.reproduce}; all comparisons: {verdict}")
 
 
 def _refuse_grid(arguments: argparse.Namespace) -> None:
     given = [word.partition("=")[0] for word in arguments.words]
     extra = [*arguments.datasets, *(option for option in GRID if option in given)]
+    submits = [option for option in ENGINE if option in given]
+    if submits:
+        raise NucplanError(f"--reproduce runs on this machine; leave out {submits[0]}.")
     if extra:
         raise NucplanError(f"--reproduce takes all that is trained from the manifest; leave out {extra[0]}.")
 
