@@ -76,6 +76,7 @@ def _command(arguments: argparse.Namespace) -> None:
         folds=folds,
         decoder=chosen.decoder.plan(sets[chosen.configs].plan),
         weights=weights_of([models[config] / f"fold_{fold}" / FINAL for fold in folds for config in chosen.configs]),
+        among=tuple(models),
         measure="mPQ+" if typed else "PQ (pooled)",
         evidence=_evidence(sets, chosen, nested),
         made_by=shlex.join(["python", "-m", "trainers.choose_ensemble", *arguments.words]),
@@ -125,9 +126,11 @@ def _report(
     sets: Mapping[Configs, ScoredSet], chosen: Ensemble, nested: NestedEnsemble | None, measure: str, path: Path
 ) -> str:
     """What was chosen and what it is worth, in a few lines."""
+    from nucplan.decoder_candidates import Candidate
+
     one = sets[chosen.configs]
     names = chosen.configs[0] if len(chosen.configs) == 1 else f"the mean of {' and '.join(chosen.configs)}"
-    planned = one.pooled(type(chosen.decoder).of(one.plan)).quality
+    planned = one.pooled(Candidate.of(one.plan)).quality
     lines = [
         f"chosen: {names}, decoded by {chosen.decoder}",
         f"{measure} on {len(one.folds)} out-of-fold images: {one.pooled(chosen.decoder).quality:.3f}; "

@@ -64,6 +64,7 @@ def _command(arguments: argparse.Namespace) -> None:
 
     from nucplan.datasets.raw import RawDataset
     from nucplan.devices import choose_device
+    from nucplan.inference.choice import weights_of
     from nucplan.metrics.folders import write_metrics
     from nucplan.report.ablation import ablation_scores
     from trainers.out_of_fold.runs import compared_models, shared_folds
@@ -81,6 +82,9 @@ def _command(arguments: argparse.Namespace) -> None:
     content = {
         "images": len(cases),
         "groups": len({raw.info.groups.get(case, case) for case in cases}),
+        "among": list(models),
+        "folds": list(folds),
+        "weights": weights_of([model / f"fold_{fold}" / FINAL for model in models.values() for fold in folds]),
         "rows": [_numbers(row, scored[row.name], ablation_scores(len(raw.info.class_names))) for row in rows],
         "made_by": shlex.join(["python", "-m", "trainers.score_test", *arguments.words]),
     }
@@ -98,7 +102,9 @@ def _rows(dataset: Dataset, models: Models, folds: Sequence[int]) -> list[Row]:
     rows += [Row(f"{name}, ensemble", (name,), tuple(folds), plan) for name, plan in plans.items()]
     if (dataset.results / CHOICE).is_file():
         choice = read_choice(dataset.results)
-        if set(choice.configs) <= set(models) and set(choice.folds) <= set(folds):
+        # A choice among networks of another seed or plan has the same configs.
+        ours = all(name in models and models[name].name == model for name, model in choice.configs.items())
+        if ours and set(choice.folds) <= set(folds):
             choice.checkpoints(dataset.results)
             rows.append(Row("the choice", tuple(choice.configs), choice.folds, choice.decoder, chosen=True))
     return rows

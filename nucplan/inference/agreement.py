@@ -15,7 +15,7 @@ from nucplan.metrics.overlap import overlap_table
 class MeanMaps:
     """The running mean of the maps of several networks; the boundary is that of the networks that predict one.
 
-    One map at a time is added, so that an ensemble needs hardly more memory than one of its networks.
+    One map at a time is added, so that the maps of one network are in memory beside the mean, whatever their number.
     """
 
     _semantic: np.ndarray | None = None
@@ -41,6 +41,11 @@ def _plus(total: np.ndarray | None, values: np.ndarray) -> np.ndarray:
     if total is None:
         return values.astype(np.float32)
     return np.add(total, values, out=total)
+
+
+def compact(labels: np.ndarray) -> np.ndarray:
+    """The label map in the smallest integers that hold it, as one is kept for each network."""
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
 
 
 def agreement(labels: np.ndarray, of_networks: Sequence[np.ndarray]) -> np.ndarray:

@@ -28,6 +28,8 @@ class Choice:
         How the mean of their maps becomes nuclei.
     weights : mapping of ``<model folder>/fold_<k>`` to SHA-256
         Of the checkpoints that the choice was made with.
+    among : tuple of str
+        The configs that could have been chosen.
     measure : str
         The score that was compared, by its title.
     evidence : dict
@@ -40,9 +42,14 @@ class Choice:
     folds: tuple[int, ...]
     decoder: DecoderPlan
     weights: Mapping[str, str]
+    among: tuple[str, ...]
     measure: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
     made_by: str = ""
+
+    def folder(self, results: Path) -> Path:
+        """The model folder whose plan and classes stand for all."""
+        return results / self.configs[min(self.configs)]
 
     def checkpoints(self, results: Path) -> list[Path]:
         """The files of all networks, by fold, then by name of the config, under the folder that holds the models.
@@ -96,8 +103,10 @@ def read_choice(results: Path) -> Choice:
     path = results / CHOICE
     content = read_json(path)
     try:
-        return Choice(
-            **{**content, "folds": tuple(content["folds"]), "decoder": DecoderPlan.from_dict(content["decoder"])}
-        )
-    except (KeyError, TypeError):
+        lists = {name: tuple(content[name]) for name in ("folds", "among")}
+        choice = Choice(**{**content, **lists, "decoder": DecoderPlan.from_dict(content["decoder"])})
+        # Names that are no mapping, or none, would be met later.
+        min(choice.configs.items())
+        return choice
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise NucplanError(f"{path} is not what nucplan_benchmark writes; delete it, or name a --config.") from None

@@ -72,7 +72,7 @@ def export_choice(results: Path, target: Path) -> int:
     networks = {
         path.parent.name + (f"_{config_of[path.parents[1].name]}" if several else ""): path for path in checkpoints
     }
-    folder = checkpoints[0].parents[1]
+    folder = choice.folder(results)
     boundary = any(load_checkpoint(path)["network_kwargs"].get("boundary_strides") for path in checkpoints)
     plans = with_decoder(read_json(folder / PLANS), choice.decoder, boundary)
     _write(networks, plans, read_json(folder / DATASET), chosen_by(choice, results), target)

@@ -19,7 +19,7 @@ from nucplan.datasets.raw import check_pixel_size, parse_labels
 from nucplan.decoder_plan import DecoderPlan, needs_boundary
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash, read_json
-from nucplan.inference.agreement import MeanMaps, agreement
+from nucplan.inference.agreement import MeanMaps, agreement, compact
 from nucplan.inference.choice import Choice, read_choice, with_decoder
 from nucplan.inference.placement import at_image_grid
 from nucplan.inference.tiles import has_boundary, predict_probabilities
@@ -104,7 +104,7 @@ class Predictor:
         choice = read_choice(results)
         checkpoints = choice.checkpoints(results)
         networks = [load_network(path, device) for path in checkpoints]
-        folder = checkpoints[0].parents[1]
+        folder = choice.folder(results)
         plans = with_decoder(read_json(folder / PLANS), choice.decoder, any(map(has_boundary, networks)))
         record = {**chosen_by(choice, results), "mirror": mirror}
         return cls(networks, plans, read_json(folder / DATASET), device, mirror, record)
@@ -166,7 +166,7 @@ class Predictor:
 
         def look(maps: NucleusProbabilities) -> None:
             if len(self.networks) > 1:
-                alone.append(decode(maps, self._decoder_of(maps)).labels)
+                alone.append(compact(decode(maps, self._decoder_of(maps)).labels))
 
         maps, region = self.probabilities(image, progress, look)
         instances = decode(maps, self.decoder_plan)
@@ -299,7 +299,7 @@ def made_by(folder: Path, folds: Sequence[Path]) -> dict[str, Any]:
 
 def chosen_by(choice: Choice, results: Path) -> dict[str, Any]:
     """What tells the ensemble of a choice from others, as `made_by` does for the folds of one model."""
-    folder = results / next(iter(choice.configs.values()))
+    folder = choice.folder(results)
     return {
         "nucplan": __version__,
         "model": f"{results.resolve().name}/{CHOICE}",

@@ -17,6 +17,7 @@ Folds = Mapping[int, Sequence[ImageCounts]]
 
 
 def across_seeds(
+    configs: Sequence[str],
     seeds: Sequence[Mapping[str, Folds]],
     groups: Mapping[str, str],
     test_shares: Mapping[int, float],
@@ -27,8 +28,10 @@ def across_seeds(
 
     Parameters
     ----------
+    configs : sequence of str
+        All that were asked for; one that is in no seed is compared over no fold.
     seeds : sequence of mappings of config to fold to counts of its validation images
-        One for each seed; the same configs first in all.
+        One for each seed. No two folds of a config have the same images.
     groups : mapping of image name to group
         An image that is not in it is a group of its own.
     test_shares : mapping of fold to float
@@ -43,7 +46,7 @@ def across_seeds(
     list of Comparison
         Config by config, the primary scores of each in order; p is adjusted for all of them (Holm).
     """
-    baseline, *others = seeds[0]
+    baseline, *others = configs
     pairs = [(config, score) for config in others for score in primary_scores(classes)]
     folds = {config: _shared_folds(seeds, baseline, config) for config in others}
     paired = {

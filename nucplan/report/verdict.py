@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nucplan.metrics.paired import LEVEL, PairedDifference
 from nucplan.report.numbers import number_text
@@ -47,6 +48,16 @@ class Comparison:
     folds_asked: int
     seeds: int
     noise_floor: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its numbers as plain values, None for what does not exist."""
+        numbers = {name: getattr(self.difference, name) for name in ("mean", "low", "high")} | {"p_holm": self.p}
+        return {
+            **{name: getattr(self, name) for name in ("config", "title", "folds", "folds_asked", "seeds")},
+            **{name: None if math.isnan(value) else float(value) for name, value in numbers.items()},
+            "noise_floor": self.noise_floor,
+            "sure": self.is_sure,
+        }
 
     @property
     def is_sure(self) -> bool:

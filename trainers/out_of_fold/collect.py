@@ -11,7 +11,8 @@ import numpy as np
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
-from nucplan.layout import Dataset, require_plan
+from nucplan.inference.choice import weights_of
+from nucplan.layout import CHOICE, FINAL, Dataset, require_plan
 from nucplan.progress import Progress, silent
 from nucplan.report.ablation import primary_scores
 from nucplan.report.across_seeds import across_seeds, seed_noise
@@ -22,7 +23,7 @@ from trainers.out_of_fold.comparison import Compared, ReportRequest, compare
 from trainers.out_of_fold.curves import costs, curves
 from trainers.out_of_fold.fields import differing_fields
 from trainers.out_of_fold.folds import training_command
-from trainers.out_of_fold.runs import STOCK
+from trainers.out_of_fold.runs import STOCK, distinct_folds
 from trainers.out_of_fold.scores import OutOfFoldScores
 from trainers.out_of_fold.states import FAILED, FINISHED, last_words
 
@@ -54,8 +55,7 @@ def collect(dataset: Dataset, request: ReportRequest, progress: Progress = silen
         "curves": _curves(seeds),
         "costs": {name: costs(model, seeds[0].finished[name]) for name, model in _own(seeds[0]).items()},
         "planned_cost": plans["nucplan"]["decisions"]["batch_size"]["from"],
-        "inference": _optional(dataset.results / "inference.json"),
-        "test": _optional(request.output / dataset.folder_name / "test.json"),
+        **_ensemble(dataset, request),
         "commands": [
             training_command(dataset, model, fold)
             for found in seeds
@@ -67,17 +67,19 @@ def collect(dataset: Dataset, request: ReportRequest, progress: Progress = silen
 
 
 def _together(scores: OutOfFoldScores, request: ReportRequest, seeds: Sequence[Compared]) -> dict[str, Any]:
-    """The sentence on top, from all seeds, and the noise between them; None where the first config is not trained."""
+    """All seeds together: the sentence on top, the comparisons that it speaks of, and the noise between seeds."""
     baseline, *_ = request.configs
-    # Stock nnU-Net has one run, whatever the seeds.
-    counts = [{name: found.counts[name] for name in request.configs if name in found.counts} for found in seeds]
-    if not all(baseline in of_seed for of_seed in counts):
-        return {"verdict": None, "noise": []}
-    classes, shares = len(scores.class_names), scores.test_shares(request.folds)
-    found = across_seeds(counts, scores.raw.info.groups, shares, len(request.folds), classes)
+    finished = [fold for fold in request.folds if all(fold in found.counts.get(baseline, {}) for found in seeds)]
+    folds, asked = distinct_folds(scores.dataset, finished), distinct_folds(scores.dataset, request.folds)
+    counts = [
+        {name: {fold: of[fold] for fold in folds if fold in of} for name, of in found.counts.items()} for found in seeds
+    ]
+    classes, shares = len(scores.class_names), scores.test_shares(folds)
+    found = across_seeds(request.configs, counts, scores.raw.info.groups, shares, len(asked), classes)
     primary = primary_scores(classes)
     return {
         "verdict": verdict(baseline, [one for one in found if one.title == primary[-1].title]),
+        "together": [one.to_dict() for one in found],
         "noise": [{"title": score.title, "noise": seed_noise(score, counts)} for score in primary],
     }
 
@@ -159,5 +161,21 @@ def _png(picture: np.ndarray) -> bytes:
     return encoded.tobytes()
 
 
-def _optional(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
+def _ensemble(dataset: Dataset, request: ReportRequest) -> dict[str, Any]:
+    """The choice and the scores of the test part, where they are of these very networks; else why not."""
+    choice, test = dataset.results / CHOICE, request.output / dataset.folder_name / "test.json"
+    found: dict[str, Any] = {"inference": None, "test": None, "no_inference": None, "no_test": None}
+    found |= dict(zip(("inference", "no_inference"), _if_of_these(choice, dataset, request), strict=True))
+    return found | dict(zip(("test", "no_test"), _if_of_these(test, dataset, request), strict=True))
+
+
+def _if_of_these(path: Path, dataset: Dataset, request: ReportRequest) -> tuple[Any, str | None]:
+    if not path.is_file():
+        return None, "It is made when all trainings are there."
+    content = read_json(path)
+    if set(content.get("among", ())) != set(request.configs) or not set(content["folds"]) <= set(request.folds):
+        return None, f"{path.name} is of other configs or folds than this report."
+    networks = [dataset.results / name / FINAL for name in content["weights"]]
+    if not all(file.is_file() for file in networks) or weights_of(networks) != content["weights"]:
+        return None, f"{path.name} is of networks that were trained anew since or are gone."
+    return content, None

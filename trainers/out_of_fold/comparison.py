@@ -85,7 +85,7 @@ def compare(scores: OutOfFoldScores, request: ReportRequest, seed: int, progress
         rows, content["notes"] = _rows(scores, models, folds, counts, request.device, progress)
         shares = scores.test_shares(folds)
         content["comparison"] = ablation(
-            rows, scores.raw.info.groups, shares, len(scores.class_names), under_same_decoder(rows)
+            rows, scores.raw.info.groups, shares, len(scores.class_names), untested=[STOCK, *under_same_decoder(rows)]
         )
         content["classes"] = _classes(scores, rows)
     else:

@@ -46,7 +46,7 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
         ``peak_memory_bytes``, the highest of the folds, and ``peak_memory_of``.
     """
     folders = [model / f"fold_{fold}" for fold in folds]
-    found = [_of_checkpoint(folder / FINAL) for folder in folders if (folder / FINAL).is_file()]
+    found = [one for folder in folders if (one := _of_checkpoint(folder / FINAL)) is not None]
     seconds = float(np.median([one["seconds"] for one in found])) if found else None
     records = [read_json(folder / "run.json") for folder in folders if (folder / "run.json").is_file()]
     memory = [read_json(folder / "cost.json") for folder in folders if (folder / "cost.json").is_file()]
@@ -63,14 +63,15 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _of_checkpoint(path: Path) -> dict[str, float]:
-    content = load_checkpoint(path)
+def _of_checkpoint(path: Path) -> dict[str, float] | None:
+    """Parameters and seconds per iteration; None where the checkpoint is missing, damaged or of an older nucplan."""
     try:
+        content = load_checkpoint(path)
         with torch.device("meta"):
             network = NucleusNet(**content["network_kwargs"])
         ends, starts = (np.array(content["logging"][f"epoch_{end}_timestamps"]) for end in ("end", "start"))
         _, iterations = content["epochs"]
-    except KeyError as error:
-        raise NucplanError(f"{path} lacks {error}; train the fold anew.") from None
+    except (KeyError, NucplanError):
+        return None
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return {"parameters": parameters, "seconds": float(np.median(ends - starts)) / iterations}

@@ -120,7 +120,7 @@ def test_a_report_without_results_is_a_page_as_well(report):
     bare |= {"datasets": [one], "ranks": []}
     page = Page(render(bare, {}))
     assert "Nothing is compared: baseline has no finished fold." in page.text
-    assert "No ensemble was chosen yet." in page.text
+    assert "There is no choice of an ensemble here." in page.text
     assert not [tag for tag, _ in page.elements if tag == "img"]
 
 
