@@ -8,6 +8,22 @@ from typing import Any
 from nucplan.errors import NucplanError
 
 
+def essence(plans: Mapping[str, Any]) -> dict[str, Any]:
+    """What results depend on in a plan: its decisions and weights, less the reasons and costs, which name a machine."""
+    section = plans.get("nucplan") or {}
+    decisions = {name: one["value"] for name, one in section.get("decisions", {}).items()}
+    return {
+        "configurations": plans.get("configurations"),
+        "decisions": decisions,
+        "weights": section.get("weights"),
+    }
+
+
+def overridden(plans: Mapping[str, Any]) -> dict[str, Any]:
+    """The decisions that a user set, by name."""
+    return {name: one["value"] for name, one in plans["nucplan"]["decisions"].items() if one.get("overridden")}
+
+
 def decision(plans: Mapping[str, Any], name: str) -> Any:
     """The value of one decision of a plans file.
 

@@ -19,6 +19,7 @@ from nucplan.locks import fold_lock
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.weights import load_encoder_weights
 from nucplan.origin import TrainedOn, training_data
+from nucplan.plans import essence
 from nucplan.precision import precision_name
 from nucplan.progress import progress
 from planners.preprocessor import preprocess
@@ -137,8 +138,7 @@ def _refuse_other_plan(trained_with: Path, plans: dict) -> None:
     """Folds of one ensemble share one plan."""
     if not trained_with.is_file():
         return
-    before = read_json(trained_with)
-    if any(before[key] != plans[key] for key in ("configurations", "nucplan")):
+    if essence(read_json(trained_with)) != essence(plans):
         raise NucplanError(
             f"{trained_with.parent} holds folds of another plan than {plans['plans_name']} is now; "
             "move that folder away to train anew, or plan as before."

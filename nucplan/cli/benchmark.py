@@ -76,7 +76,8 @@ def _command(arguments: argparse.Namespace) -> None:
         _write_manifest(study)
         return
     jobs = study.jobs()
-    _refuse_unfit(jobs)
+    # Of a job that runs alone its own folder counts: another one that does not fit is a hole in the report.
+    _refuse_unfit(jobs if arguments.index is None else [job_at(jobs, arguments.index)])
     if arguments.dry_run:
         print(_listing(jobs))
     elif arguments.print_sbatch:
@@ -85,6 +86,7 @@ def _command(arguments: argparse.Namespace) -> None:
     elif arguments.index is not None:
         _run_one(job_at(jobs, arguments.index), jobs, study.output)
     elif arguments.executor == "slurm" or arguments.profile is not None:
+        _refuse_no_room(study, jobs)
         _run_by_engine(jobs, arguments, study.output)
     else:
         _refuse_no_room(study, jobs)

@@ -22,10 +22,11 @@ def environment(device_name: str) -> dict[str, Any]:
     """Versions of libraries, processor, threads, GPU (None on a CPU) and number format of a device."""
     import torch
 
-    from nucplan.devices import choose_device, usable_cores
+    from nucplan.devices import device_type, usable_cores
     from nucplan.precision import precision_name
 
-    device = choose_device(device_name)
+    # Looked at, not taken: the commands that compute lease it.
+    device = torch.device(device_type(device_name))
     on_gpu = device.type == "cuda"
     return {
         "device": device.type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ VOLATILE = frozenset({"command", "created", "date", "folder", "made_by", "path",
 
 def raw_hashes(dataset: Dataset, progress: Progress = silent) -> dict[str, str]:
     """SHA-256 of every file of a raw dataset, by its name relative to the dataset's folder; hidden files left out."""
-    files = sorted(path for path in dataset.raw.rglob("*") if path.is_file())
+    # Parts may be links to folders elsewhere.
+    folders = [Path(folder) for folder, _, _ in os.walk(dataset.raw, followlinks=True)]
+    files = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
     names = {path.relative_to(dataset.raw).as_posix(): path for path in files}
     shown = {name: path for name, path in names.items() if not any(part[0] == "." for part in name.split("/"))}
     return {name: file_hash(shown[name]) for name in progress(shown, f"Hashing {dataset.folder_name}")}

@@ -13,6 +13,7 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.layout import CHOICE, FINAL, Dataset, plans_name
 from nucplan.origin import json_hash
+from nucplan.plans import overridden
 from nucplan.progress import Progress, silent
 from nucplan.reproduction.environment import code, environment
 from nucplan.reproduction.grid import grid, words
@@ -77,9 +78,8 @@ def plans_and_splits(datasets: Sequence[Dataset]) -> dict[str, dict[str, Any]]:
         found["plans"][name] = {decision: content["value"] for decision, content in decisions.items()} | {
             "configurations": json_hash(plans["configurations"])
         }
-        overridden = {decision: content["value"] for decision, content in decisions.items() if "overridden" in content}
         # Reasons and costs name the machine; equal decisions give equal results all the same.
-        found["planning"][name] = {"overrides": overridden, "hash": plan_hash(dataset.plans())}
+        found["planning"][name] = {"overrides": overridden(plans), "hash": plan_hash(dataset.plans())}
         if dataset.splits.is_file():
             # Patches are drawn from the training cases in their order.
             folds = {f"fold_{number}": fold for number, fold in enumerate(read_json(dataset.splits))}
@@ -105,7 +105,9 @@ def _finished(folder: Path) -> bool:
 
 
 def _training(folder: Path) -> dict[str, Any]:
-    run, validation = read_json(folder / "run.json"), folder / "validation"
+    # Trainings of an older nucplan have no record.
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    validation = folder / "validation"
     summary = read_json(validation / "summary.json")
     return {
         "iterations": run.get("iterations"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,8 @@ def reproduce(
     if first_difference(original, repeated, GROUND) is None:
         jobs = [job for job in study.jobs() if job.outputs != (study.output / FILE_NAME,)]
         # A training that fails is a difference like others, unless it failed in the manifest as well.
-        run_jobs(jobs, at_once, study.output / "logs", report)
+        outcome = run_jobs(jobs, at_once, study.output / "logs", report)
+        _refuse_failed(name for name in outcome.failed if not name.startswith("train/"))
         repeated = manifest_of(study, progress, raw)
         write_json(study.output / FILE_NAME, repeated)
     return _conclude(folder, original, repeated)
@@ -89,6 +90,12 @@ def _refuse_another(folder: Path, original: Mapping[str, Any]) -> None:
     known = folder / ORIGINAL
     if known.is_file() and read_json(known) != original:
         raise NucplanError(f"{folder} holds the reproduction of another manifest; name another --output.")
+
+
+def _refuse_failed(names: Iterable[str]) -> None:
+    failed = ", ".join(names)
+    if failed:
+        raise NucplanError(f"{failed} failed in the reproduction; see its log, the same command goes on.")
 
 
 def _stop_at(difference: str | None) -> None:

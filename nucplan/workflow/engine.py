@@ -95,17 +95,23 @@ def run_by_engine(
         As it came, after Snakemake has taken back what it submitted.
     """
     engine.refuse_missing()
-    kept = {job.name for job in jobs if _answer(job.unfinished_because) is None}
+    before = {job.name: _written(job) for job in jobs if _answer(job.unfinished_because) is None}
     folder = output / "engine" / hashlib.sha256(shlex.join(command).encode()).hexdigest()[:8]
     entries = _entries(jobs, command)
     for entry, job in zip(entries, jobs, strict=True):
-        _mark(folder / entry["done"], job.name in kept)
+        _mark(folder / entry["done"], job.name in before)
     # Snakemake starts nothing after a job that failed: what runs anyway has a call of its own when all others ended.
     for anyway in (False, True):
         chosen = [entry for entry, job in zip(entries, jobs, strict=True) if job.anyway == anyway]
+        if anyway:
+            # What it was done with may have been made anew since.
+            for entry, job in zip(entries, jobs, strict=True):
+                if job.anyway:
+                    _mark(folder / entry["done"], _answer(job.unfinished_because) is None)
         if any(not (folder / entry["done"]).exists() for entry in chosen):
             _call_snakemake(chosen, engine, folder, "anyway.json" if anyway else "jobs.json")
     problems = {job.name: _problem(job, folder) for job in jobs}
+    kept = {job.name for job in jobs if before.get(job.name) == _written(job)}
     outcome = _outcome(jobs, kept, problems)
     for name, problem in outcome.failed.items():
         log = log_file(output / "logs", name)
@@ -128,6 +134,11 @@ def _entries(jobs: Sequence[Job], command: Sequence[str]) -> list[dict[str, Any]
         }
         for index, job in enumerate(jobs)
     ]
+
+
+def _written(job: Job) -> list[int]:
+    """When its outputs were written; of those that are there."""
+    return [path.stat().st_mtime_ns for path in job.outputs if path.exists()]
 
 
 def _rule(job: Job) -> str:

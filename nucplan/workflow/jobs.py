@@ -11,6 +11,7 @@ from pathlib import Path
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.origin import TrainedOn
+from nucplan.plans import essence
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,8 @@ class Job:
 
 
 def plan_hash(path: Path) -> str:
-    """SHA-256 of what results depend on in a plan: its name and its seed aside, which tell runs of one plan apart."""
-    content = read_json(path)
-    relevant = {key: content.get(key) for key in ("configurations", "nucplan")}
-    relevant["nucplan"] = {key: value for key, value in (relevant["nucplan"] or {}).items() if key != "seed"}
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+    """SHA-256 of what results depend on in a plan (`nucplan.plans.essence`)."""
+    return hashlib.sha256(json.dumps(essence(read_json(path)), sort_keys=True).encode()).hexdigest()
 
 
 def prerequisites(jobs: Sequence[Job]) -> dict[str, tuple[Job, ...]]:

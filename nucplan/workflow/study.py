@@ -10,10 +10,11 @@ from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
+from nucplan.datasets.raw import RawDataset
 from nucplan.files import read_json
 from nucplan.layout import CHOICE, FINAL, FOLDS, LATEST, Dataset, plans_name
 from nucplan.origin import TrainedOn
-from nucplan.plans import decision
+from nucplan.plans import decision, overridden
 from nucplan.reproduction.grid import FILE_NAME, grid, words
 from nucplan.schedule import epochs
 from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
@@ -80,15 +81,18 @@ class Study:
             yield from (self._reference(dataset, fold) for fold in self.folds)
         choice = self._choice(dataset, of_first_seed)
         yield choice
-        if dataset.part("images", "Ts").is_dir():
+        if RawDataset(dataset).cases("Ts"):
             yield self._test(dataset, choice)
 
     def _planning(self, dataset: Dataset) -> Job:
         folders = [dataset.part(kind) for kind in ("images", "labels", "instances")]
         files = sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir())
+        # What a user decided is decided again.
+        decided = overridden(read_json(dataset.plans())) if dataset.plans().is_file() else {}
+        options = [f"--set={name}={json.dumps(value)}" for name, value in decided.items()]
         return Job(
             f"plan/{dataset.folder_name}",
-            self._command("nucplan_plan_and_preprocess", str(dataset.id)),
+            self._command("nucplan_plan_and_preprocess", str(dataset.id), *options),
             # The folders too: their time changes when a case is added or removed, whatever the time of the case.
             inputs=(dataset.dataset_json, *folders, *files),
             outputs=(dataset.plans(), dataset.made_from()),
@@ -146,7 +150,7 @@ class Study:
         return Job(
             f"test/{dataset.folder_name}",
             command,
-            inputs=(*choice.inputs, *choice.outputs, *files),
+            inputs=(*choice.inputs, *choice.outputs, *(folder for folder in folders if folder.is_dir()), *files),
             outputs=(output,),
             written=_in_json(command),
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
@@ -225,5 +229,6 @@ def training_name(dataset: Dataset, config: str, fold: int, seed: int = 0) -> st
 
 
 def _in_json(command: Sequence[str]) -> str:
-    """A command as it stands in a JSON file."""
-    return json.dumps(shlex.join(command))
+    """What of a command has to stand in a JSON file that it made: all but device and root, which change no result."""
+    words = [*command[: command.index("--device") + 1]] if "--device" in command else command
+    return json.dumps(shlex.join(words)).removesuffix('"') + ("" if words is not command else '"')

@@ -73,6 +73,15 @@ def test_raw_files_are_named_relative_to_their_dataset_and_hidden_ones_left_out(
     assert list(raw_hashes(dataset)) == ["dataset.json", "labelsTr/a.png"]
 
 
+def test_parts_that_are_links_are_hashed_as_well(tmp_path):
+    dataset = Dataset(Roots(tmp_path, tmp_path, tmp_path), "Dataset001_Tiny")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").write_text("x")
+    dataset.raw.mkdir()
+    (dataset.raw / "imagesTr").symlink_to(tmp_path / "elsewhere")
+    assert list(raw_hashes(dataset)) == ["imagesTr/a.png"]
+
+
 def test_the_source_has_one_hash():
     assert source_hash() == source_hash()
 

@@ -94,6 +94,17 @@ def test_a_failure_is_tried_twice_holds_up_only_what_needs_it_and_a_repeat_runs_
     assert diary(tmp_path) == ["bad", "needs", "report"]
 
 
+def test_what_runs_anyway_runs_again_when_what_it_reads_was_made_anew_in_the_same_call(tmp_path):
+    text = "a:raw b:a report!:b"
+    (tmp_path / "raw").touch()
+    assert run(tmp_path, text).complete
+    time.sleep(0.01)
+    (tmp_path / "raw").touch()
+    outcome = run(tmp_path, text)
+    assert (outcome.complete, outcome.kept) == (True, ())
+    assert diary(tmp_path) == ["a", "b", "report"] * 2
+
+
 def test_files_say_what_is_done_whatever_snakemake_remembers(tmp_path):
     text = "a b:a c:b"
     run(tmp_path, text)

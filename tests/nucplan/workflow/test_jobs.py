@@ -37,7 +37,8 @@ def test_a_job_is_done_when_all_outputs_are_there_and_none_is_older_than_an_inpu
 
 
 def plan(path: Path, seed: int, **decisions: int) -> Path:
-    content = {"plans_name": path.stem, "configurations": {}, "nucplan": {"seed": seed, "decisions": decisions}}
+    made = {name: {"value": value, "because": f"of seed {seed}"} for name, value in decisions.items()}
+    content = {"plans_name": path.stem, "configurations": {}, "nucplan": {"seed": seed, "decisions": made}}
     path.write_text(json.dumps(content))
     return path
 
