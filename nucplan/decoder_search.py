@@ -13,6 +13,7 @@ from nucplan.decoder_candidates import Candidate, candidates, variations
 from nucplan.decoder_plan import DecoderPlan
 from nucplan.inference.placement import at_image_grid
 from nucplan.instances import NucleusProbabilities, class_ids, cut, join_basins
+from nucplan.metrics.class_map import classes_of
 from nucplan.metrics.image import without_ignored
 from nucplan.metrics.merges_and_splits import merges, splits
 from nucplan.metrics.overlap import Overlap, overlap_table
@@ -85,7 +86,8 @@ def score_case(
     class_count, true = 0, None
     if classes is not None:
         reference = relabel_sequential(reference)[0]
-        class_count, true = len(maps.semantic) - 1, _true_classes(reference, classes)
+        class_count = len(maps.semantic) - 1
+        true = np.array(list(classes_of(reference, classes).values()), np.int64)
     rows = np.zeros((len(plans), 6 + 4 * class_count))
     for alike in _alike_but_for_the_neck(plans):
         basins = cut(maps, plans[alike[0]])[1]
@@ -121,12 +123,6 @@ def _class_counts(overlap: Overlap, predicted: np.ndarray, true: np.ndarray, cla
     of_class = panoptic_counts_per_class(overlap, predicted[overlap.predicted.ids - 1], true[overlap.reference.ids - 1])
     counts = [of_class.get(k, PanopticCounts()) for k in range(1, class_count + 1)]
     return [number for one in counts for number in astuple(one)]
-
-
-def _true_classes(reference: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Class of id 1, 2, ... of a map without gaps: that of its first pixel, as a nucleus has one class."""
-    ids, first = np.unique(reference, return_index=True)
-    return classes.ravel()[first[ids > 0]].astype(np.int64)
 
 
 @dataclass

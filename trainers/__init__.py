@@ -14,6 +14,8 @@ CONFIGS = {
     "boundary_attention": "trainers.boundary.nnUNetTrainerNucBoundaryAttention",
 }
 DEFAULT_CONFIG = list(CONFIGS)[-1]
+# What a benchmark trains where nothing else is asked for, the baseline first.
+COMPARED = ("baseline", "boundary", "boundary_attention")
 
 
 def trainer_name(config: str) -> str:

@@ -18,7 +18,7 @@ from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, write_json
 from nucplan.layout import FOLDS, Dataset
-from trainers import trainer_name
+from trainers import COMPARED, trainer_name
 
 if TYPE_CHECKING:
     from trainers.out_of_fold.comparison import ReportRequest
@@ -27,7 +27,6 @@ DESCRIPTION = "Write report.html and report.json of trained configs: what the fo
 EXAMPLES = """\
   python -m trainers.report Tissue TNBC --output compared
   python -m trainers.report 2 --configs baseline,boundary --folds 0,1 --seeds 0,1 --output compared"""
-COMPARED = ("baseline", "boundary", "boundary_attention")
 PACKAGES = ("torch", "nnunetv2", "numpy", "scipy", "scikit-image", "opencv-python-headless", "timm")
 
 

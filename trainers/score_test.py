@@ -138,10 +138,11 @@ def _counts_of_rows(
 ) -> Iterator[ImageCounts]:
     """Counts of one image by row; each network predicts it once."""
     from nucplan.ensemble_choice import mean_maps
+    from nucplan.metrics.class_map import classes_of
     from nucplan.metrics.image import evaluate_image
 
     image, reference = raw.image(case, "Ts"), raw.instances(case, "Ts")
-    classes = _classes(reference, raw.classes_map(case, "Ts"))
+    classes = classes_of(reference, raw.classes_map(case, "Ts"))
     maps = {key: predictor.probabilities(image) for key, predictor in networks.items()}
     for row in rows:
         keys = [(name, fold) for fold in row.folds for name in sorted(row.configs)]
@@ -153,14 +154,6 @@ def _counts_of_rows(
         yield evaluate_image(
             found.labels, reference, said, classes, raw.ignored(case, "Ts"), raw.info.mpp, width, name=case
         )
-
-
-def _classes(reference: Any, class_map: Any) -> dict[int, int]:
-    """Id to class: that of its first pixel, as a nucleus has one class."""
-    import numpy as np
-
-    ids, first = np.unique(reference, return_index=True)
-    return dict(zip(ids.tolist(), class_map.ravel()[first].tolist(), strict=True))
 
 
 def _numbers(row: Row, images: Sequence[ImageCounts], scores: Sequence[Score]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.layout import FINAL, FOLDS
 from nucplan.schedule import BUDGETS
-from trainers import trainer_name
+from trainers import COMPARED, trainer_name
 
 if TYPE_CHECKING:
     from nucplan.workflow.jobs import Job
@@ -26,7 +26,6 @@ EXAMPLES = """\
   nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays
   nucplan_benchmark Tissue --device cuda --executor slurm            the same jobs, submitted to SLURM one by one
   nucplan_benchmark --reproduce manifest.json          run it again and say what differs first"""
-COMPARED = ("baseline", "boundary", "boundary_attention")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

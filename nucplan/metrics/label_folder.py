@@ -13,6 +13,7 @@ from nucplan.datasets.tables import TABLE_SUFFIXES, read_class_table
 from nucplan.errors import NucplanError
 from nucplan.images import JPEG_SUFFIXES, LABEL_SUFFIXES, TIFF_SUFFIXES, jpeg_refusal, read_label_map
 from nucplan.layout import Dataset, Roots
+from nucplan.metrics.class_map import classes_of
 
 PARTS: tuple[Part, ...] = ("Tr", "Ts")
 
@@ -63,9 +64,7 @@ class LabelFolder:
         class_map = self._class_map(stem)
         if class_map.shape != labels.shape:
             raise NucplanError(f"{self.class_maps[stem]} and {self.maps[stem]} differ in size; export them again.")
-        ids, first = np.unique(labels, return_index=True)
-        values = zip(ids.tolist(), class_map.ravel()[first].tolist(), strict=True)
-        return {nucleus: str(value) for nucleus, value in values if nucleus}
+        return {nucleus: str(value) for nucleus, value in classes_of(labels, class_map).items()}
 
     def _table(self, stem: str) -> Path | None:
         names = (folder / f"{stem}{suffix}" for folder in self.table_folders for suffix in TABLE_SUFFIXES)

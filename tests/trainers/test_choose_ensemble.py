@@ -15,7 +15,8 @@ from nucplan.files import read_json, write_json
 from nucplan.inference.choice import read_choice, weights_of, write_choice
 from nucplan.inference.predictor import Predictor
 from nucplan.layout import CHOICE, FINAL, Dataset, find_dataset, resolve_roots
-from trainers import choose_ensemble, trainer_name
+from nucplan.metrics.folders import evaluate_folders
+from trainers import choose_ensemble, score_test, trainer_name
 
 CPU = torch.device("cpu")
 CONFIGS = ("baseline", "boundary_attention")
@@ -116,6 +117,30 @@ def test_an_exported_choice_predicts_the_same_to_the_last_bit(dataset, tmp_path,
     assert str(tmp_path).encode() not in b"".join(path.read_bytes() for path in folder.rglob("*.json"))
 
 
+def test_the_test_part_scores_the_choice_as_prediction_and_evaluation_do(dataset, tmp_path):
+    average(dataset)
+    output, root = tmp_path / "test.json", str(dataset.roots.results.parent)
+    assert score_test.main(["1", "--output", str(output), "--device", "cpu", "--root", root]) == 0
+    *_, row = read_json(output)["rows"]
+    assert row["chosen"]
+    assert row["configs"] == list(CONFIGS)
+    images = str(dataset.part("images", "Ts"))
+    assert predict.main(["1", images, str(tmp_path / "nuclei"), "--device", "cpu", "--root", root]) == 0
+    truth = evaluate_folders(tmp_path / "nuclei", dataset.part("instances", "Ts"))["summary"]
+    assert row["scores"]["PQ (pooled)"] == pytest.approx(truth["pq_pooled"])
+    assert row["scores"]["mPQ+ (mean of classes)"] == pytest.approx(truth["mpq_plus"])
+    assert (row["scores"]["merges"], row["scores"]["splits"]) == (truth["merges"], truth["splits"])
+
+
+def test_a_choice_among_other_networks_is_not_scored(dataset, tmp_path):
+    content = read_json(dataset.results / CHOICE)
+    content["configs"] = {config: f"{model}_seed1" for config, model in content["configs"].items()}
+    write_json(dataset.results / CHOICE, content)
+    output, root = tmp_path / "test.json", str(dataset.roots.results.parent)
+    assert score_test.main(["1", "--output", str(output), "--device", "cpu", "--root", root]) == 0
+    assert not any(row["chosen"] for row in read_json(output)["rows"])
+
+
 def test_networks_that_changed_since_or_are_gone_are_refused_by_name(dataset):
     choice = read_choice(dataset.results)
     model = dataset.results / next(iter(choice.configs.values()))
@@ -128,7 +153,15 @@ def test_networks_that_changed_since_or_are_gone_are_refused_by_name(dataset):
         Predictor.from_choice(dataset.results, CPU)
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", '{"configs": {}}', '{"decoder": 7, "folds": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[1, 2]",
+        '{"configs": {}}',
+        '{"decoder": 7, "folds": []}',
+        '{"configs": ["a"], "folds": [0], "among": [], "decoder": {"diameter": 9}}',
+    ],
+)
 def test_a_file_that_is_no_choice_is_refused_by_name(tmp_path, content):
     (tmp_path / CHOICE).write_text(content)
     with pytest.raises(NucplanError, match=f"{CHOICE} is not what nucplan_benchmark writes"):
