@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 COLUMNS = 5
 RATE = "learning_rate"
+# Columns whose names alone mislead: these are losses, not scores.
+TITLES = {
+    "alpha": "alpha (of the gate)",
+    "cross_entropy": "cross-entropy loss",
+    "dice": "dice loss",
+    "focal_tversky": "focal Tversky loss",
+}
 
 
 def changing(curves: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -51,7 +58,8 @@ def draw_curves(curves: Sequence[Mapping[str, Any]], look: Mapping[str, Look]) -
         for ax in axes[max(0, len(names) - COLUMNS) : len(names)]:
             ax.set_xlabel("epoch")
             ax.tick_params(labelbottom=True)
-        figure.suptitle("Training curves: a thin line per fold, a thick one for their mean", fontsize=12)
+        title = "Training curves: a thin line per training, a thick one for the mean of those of full length"
+        figure.suptitle(title, fontsize=12)
         shown = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=max(1, len(shown)))
         return svg(figure)
@@ -62,18 +70,23 @@ def _panel(ax: Axes, name: str, curves: Sequence[Mapping[str, Any]], look: Mappi
         of = [curve["columns"] for curve in curves if curve["config"] == config and name in curve["columns"]]
         for found in of:
             ax.plot(found["epoch"], _numbers(found[name]), color=style.colour, linewidth=0.6, alpha=0.45)
-        # Trainings that stopped early have fewer epochs: their means would be of others.
-        whole = [found for found in of if found["epoch"] == of[0]["epoch"]]
-        if whole:
-            epochs = whole[0]["epoch"]
+        if of:
+            # Trainings that stopped early have fewer epochs: the end of the mean would be that of others.
+            epochs = max((found["epoch"] for found in of), key=lambda epochs: epochs[-1])
+            whole = [found for found in of if found["epoch"] == epochs]
             mean = np.mean([_numbers(found[name]) for found in whole], axis=0)
             every = max(1, len(epochs) // 6)
             look_of = {"color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 4}
             ax.plot(epochs, mean, **look_of, markevery=every, linewidth=1.8, label=config)
-    ax.set_title(name.replace("alpha", "alpha (of the gate)"), loc="left", fontsize=9)
+    ax.set_title(_title(name), loc="left", fontsize=9)
     ax.tick_params(labelsize=8)
     if name == RATE:
         ax.ticklabel_format(axis="y", style="plain")
+
+
+def _title(name: str) -> str:
+    # One for each stride of the decoder.
+    return f"{name} (loss)" if name.startswith("boundary_dice_") else TITLES.get(name, name)
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

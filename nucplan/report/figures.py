@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
 from nucplan.palette import COLOURS
@@ -15,7 +14,10 @@ if TYPE_CHECKING:
 
 # Yellow, which stands out from tissue, is lost on white paper.
 INKS = tuple(COLOURS[k] for k in (6, 2, 3, 5, 4, 1))
-MARKERS, LINES = ("o", "s", "^", "D", "v", "P"), ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+# Of the inks, each time that they come round again.
+SHADE = 0.5
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -41,9 +43,15 @@ class Look(NamedTuple):
 
 
 def looks(configs: Iterable[str]) -> dict[str, Look]:
-    """A look for each config, in order; the first six differ in each of the three."""
-    parts = zip(cycle(INKS), cycle(MARKERS), cycle(LINES), strict=False)
-    return {name: Look(tuple(c / 255 for c in ink), m, ln) for name, (ink, m, ln) in zip(configs, parts, strict=False)}
+    """A look for each config, in order; the first six differ in each of the three, twelve in colour and marker."""
+    return {name: _look(place) for place, name in enumerate(configs)}
+
+
+def _look(place: int) -> Look:
+    turn, ink = divmod(place, len(INKS))
+    colour = tuple(SHADE**turn * c / 255 for c in INKS[ink])
+    # A darker ink has another line than the ink itself.
+    return Look(colour, MARKERS[place % len(MARKERS)], LINES[(place + turn) % len(LINES)])
 
 
 @contextmanager

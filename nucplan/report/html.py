@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from nucplan.report.curve_plots import constant
+from nucplan.report.ensemble import choice_title, ranked_options, with_fold_means
 from nucplan.report.numbers import (
     counted,
     folds_text,
@@ -20,6 +21,10 @@ from nucplan.report.numbers import (
 from nucplan.report.ranks import LEAST_DATASETS
 
 PNG = b"\x89PNG"
+# What the section on merges shows beside the primary scores.
+CONTACT_SCORES = ("merges", "splits", "contact-boundary recall", "boundary F1 (pooled)")
+# Decisions that the planner checks itself with, and that say nothing to a reader of results.
+INTERNAL_DECISIONS = ("queries", "oracle_ceiling")
 
 
 def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
@@ -52,14 +57,25 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "folds_text": folds_text,
         "score_remarks": score_remarks,
         "breakable": _breakable,
+        "ranked_options": ranked_options,
+        "with_fold_means": with_fold_means,
         "anchor": lambda name: name.replace(" ", "_"),
     }
+    environment.tests["a_warning"] = _is_warning
     environment.globals |= {
+        "choice_title": choice_title,
         "constant_columns": constant,
+        "contact_scores": CONTACT_SCORES,
+        "internal_decisions": INTERNAL_DECISIONS,
         "least_datasets": LEAST_DATASETS,
         "source": partial(_source, pictures),
     }
     return environment.get_template("report.html.j2").render(report=report)
+
+
+def _is_warning(note: str) -> bool:
+    """Whether a note of a comparison says that its configs are not alike in more than what is compared."""
+    return "DIFFER" in note or "has another plan" in note
 
 
 def _breakable(name: str) -> str:

@@ -19,36 +19,42 @@ FOLD_MARKERS = "osD^vP*X"
 
 def draw(report: Mapping[str, Any]) -> dict[str, bytes]:
     """Draw all plots of what ``report.json`` holds, as SVG by name; the names are those that the page asks for."""
-    pictures = {}
+    pictures, look = {}, _look(report)
     for dataset in report["datasets"]:
         if dataset["missing"] is None:
-            found = _of_dataset(dataset, report["configs"])
+            found = _of_dataset(dataset, look)
             pictures |= {f"{dataset['folder']}/{name}": picture for name, picture in found.items()}
     if report["ranks"]:
         pictures["ranks"] = draw_ranks(report["ranks"])
     return pictures
 
 
-def _of_dataset(dataset: Mapping[str, Any], configs: Sequence[str]) -> dict[str, bytes]:
+def _look(report: Mapping[str, Any]) -> dict[str, Look]:
+    """One look for each config and each other row of a comparison, so that it is the same in all plots."""
+    seeds = [seed for dataset in report["datasets"] if dataset["missing"] is None for seed in dataset["seeds"]]
+    compared = [seed["comparison"] for seed in seeds if seed["comparison"] is not None]
+    return looks(dict.fromkeys([*report["configs"], *(row["config"] for of in compared for row in of["rows"])]))
+
+
+def _of_dataset(dataset: Mapping[str, Any], look: Mapping[str, Look]) -> dict[str, bytes]:
     pictures = {}
     for seed in dataset["seeds"]:
         comparison = seed["comparison"]
         if comparison is not None:
             pictures[f"folds_{seed['seed']}"] = draw_folds(comparison)
             if len(comparison["rows"]) > 1:
-                pictures[f"differences_{seed['seed']}"] = draw_differences(comparison)
+                pictures[f"differences_{seed['seed']}"] = draw_differences(comparison, look)
     if dataset["curves"]:
-        pictures["curves"] = draw_curves(dataset["curves"], looks(configs))
+        pictures["curves"] = draw_curves(dataset["curves"], look)
     if dataset["inference"] and dataset["inference"].get("evidence", {}).get("options"):
-        pictures["options"] = draw_options(dataset["inference"])
+        pictures["options"] = draw_options(dataset["inference"], look)
     if dataset["test"] and dataset["test"]["rows"]:
-        pictures["test"] = draw_test(dataset["test"])
+        pictures["test"] = draw_test(dataset["test"], look)
     return pictures
 
 
-def draw_differences(comparison: Mapping[str, Any]) -> bytes:
+def draw_differences(comparison: Mapping[str, Any], look: Mapping[str, Look]) -> bytes:
     """Each config's difference to the baseline with its interval, and that of each fold behind it."""
-    look = looks(row["config"] for row in comparison["rows"])
     rates = [k for k, score in enumerate(comparison["scores"]) if not score["is_count"]]
     counts = [k for k, score in enumerate(comparison["scores"]) if score["is_count"]]
     configs = len(comparison["rows"]) - 1

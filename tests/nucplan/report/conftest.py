@@ -66,8 +66,8 @@ def curve(config: str, fold: int) -> dict[str, Any]:
     return {"config": config, "seed": 0, "fold": fold, "columns": columns}
 
 
-def option(configs: list[str], score: float) -> dict[str, Any]:
-    return {"configs": configs, "score": score, "merges": 3, "splits": 4, "decoder": {"name": "tempered", "neck": 0.7}}
+def option(configs: list[str], score: float, neck: float = 0.7) -> dict[str, Any]:
+    return {"configs": configs, "score": score, "merges": 3, "splits": 4, "decoder": {"name": "tempered", "neck": neck}}
 
 
 def data() -> dict[str, Any]:
@@ -92,14 +92,20 @@ def inference() -> dict[str, Any]:
     nested = {"score": 0.6, "of_folds": {"0": option(["boundary"], 0.61), "1": option(["boundary"], 0.59)}}
     options = [option(["boundary"], 0.62), option(["baseline", "boundary"], 0.61)]
     chosen = {"configs": ["boundary"], "folds": [0, 1], "decoder": {"name": "tempered"}, "measure": "PQ (pooled)"}
-    return chosen | {"evidence": {"options": options, "nested": nested}}
+    evidence = {"options": options, "chosen": option(["boundary"], 0.623, neck=0.5), "nested": nested}
+    return chosen | {"evidence": evidence}
 
 
 def of_test_part() -> dict[str, Any]:
-    found = {"configs": ["boundary"], "scores": {"PQ (pooled)": 0.61, "merges": 12}}
-    single = found | {"name": "boundary, fold 0", "folds": [0], "chosen": False}
-    ensemble = found | {"name": "the ensemble", "folds": [0, 1], "chosen": True}
-    return {"images": 2, "groups": 1, "rows": [single, ensemble]}
+    def row(name: str, config: str, of: list[int], pq: float, chosen: bool = False) -> dict[str, Any]:
+        scores = {"Dice (image mean)": 0.9, "PQ (pooled)": pq, "merges": 12}
+        return {"name": name, "configs": [config], "folds": of, "scores": scores, "chosen": chosen}
+
+    pairs = [(config, fold) for config in CONFIGS[:2] for fold in range(2)]
+    singles = [row(f"{config}, fold {fold}", config, [fold], 0.6 + 0.01 * fold) for config, fold in pairs]
+    ensembles = [row(f"{config}, ensemble", config, [0, 1], 0.612) for config in CONFIGS[:2]]
+    the_choice = row("the choice", "boundary", [0, 1], 0.615, chosen=True)
+    return {"images": 2, "groups": 1, "rows": [*singles, *ensembles, the_choice]}
 
 
 def dataset(folder: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_fold_sizes_count_images_nuclei_and_groups():
 def difference_head(count: int) -> str:
     first = folds(merged=True)[0]
     configs = {name: dict.fromkeys(range(count), first) for name in CONFIGS}
-    parts = ablation_tables(ablation(configs, GROUPS, SHARES)).split("\n\n")
+    parts = ablation_tables(ablation(configs, GROUPS, dict.fromkeys(range(count), 0.25))).split("\n\n")
     return next(part for part in parts if part.startswith("Difference"))
 
 
@@ -117,7 +117,8 @@ def test_the_heading_says_how_many_folds_there_are_and_what_few_of_them_mean_for
     assert "(1 fold: over its groups alone, which leaves out how much trainings differ" in difference_head(1)
     assert "(2 folds: too narrow, in simulations it covers the truth in 75 to 93 %" in difference_head(2)
     assert all(f"({count} folds: too narrow" in difference_head(count) for count in (2, 3, 4))
-    assert difference_head(5).endswith("(5 folds):")
+    assert "(5 folds: too narrow, in simulations it covers the truth in 89 to 94 %" in difference_head(5)
+    assert difference_head(6).endswith("(6 folds):")
 
 
 def test_one_config_has_no_difference():

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from nucplan.report.ensemble import ranked_options
 from nucplan.report.html import render
 from nucplan.report.numbers import number_text, score_text
 
@@ -104,6 +105,64 @@ def test_the_variance_factor_is_that_of_the_folds_of_the_row(page):
     assert list(factors) == ["boundary", "boundary_attention", "stock nnU-Net"]
     assert factors["boundary"] == "1/5 + .250 = .450"
     assert factors["stock nnU-Net"] == "1/2 + .250 = .750"
+
+
+def table_of(page: Page, head: str) -> list[list[str]]:
+    return next(table for table in page.tables if table[0][0] == head)
+
+
+def test_the_options_have_the_choice_with_its_own_decoder_best_first(page):
+    options = table_of(page, "configs")
+    assert [row[0] for row in options[1:]] == ["boundary, the choice", "boundary", "baseline + boundary"]
+    assert options[1][1:3] == ["tempered (neck 0.5)", ".623"]
+
+
+def test_a_choice_that_is_decoded_as_planned_is_one_of_the_options(report):
+    evidence = copy.deepcopy(report["datasets"][0]["inference"]["evidence"])
+    evidence["chosen"] = evidence["options"][1]
+    assert [row["chosen"] for row in ranked_options(evidence)] == [False, True]
+
+
+def test_the_test_part_has_the_mean_of_the_single_folds_of_each_config(page):
+    rows = table_of(page, "model")[1:]
+    assert [row[0] for row in rows][2] == "baseline, mean of 2 single folds"
+    assert [row[0] for row in rows][5] == "boundary, mean of 2 single folds"
+    assert rows[2][1:] == [".900", ".605", "12"]
+    assert len(rows) == 9
+
+
+def test_the_table_of_merges_repeats_no_other_score(page):
+    (head,) = {tuple(table[0]) for table in page.tables if table[0][-1] == "boundary F1 (pooled)" and len(table[0]) < 8}
+    stars = ("Dice (image mean)\u00a0*", "PQ (pooled)\u00a0*")
+    assert head == ("config", *stars, "merges", "splits", "contact-boundary recall", "boundary F1 (pooled)")
+
+
+def test_notes_that_configs_are_not_alike_are_warnings(report):
+    differing = "Lengths DIFFER: baseline 2, boundary 9.", "boundary has another plan than baseline in beta."
+    changed = copy.deepcopy(report)
+    changed["datasets"][0]["seeds"][0]["notes"] += differing
+    page = Page(render(changed, {}))
+    shown = [attributes.get("class") for tag, attributes in page.elements if tag == "p"]
+    before = [attributes.get("class") for tag, attributes in Page(render(report, {})).elements if tag == "p"]
+    assert shown.count("warning") == before.count("warning") + 2
+    assert all(page.text.count(note) == 1 for note in differing)
+
+
+def test_what_is_of_the_first_seed_alone_says_so_where_there_are_several(report, pictures, page):
+    assert "seed alone" not in page.text
+    assert "Of seed" not in page.text
+    repeated = copy.deepcopy(report)
+    one = repeated["datasets"][0]
+    one["seeds"].append(one["seeds"][0] | {"seed": 1})
+    text = Page(render(repeated, pictures)).text
+    assert text.count("Of seed 0 alone.") == 3
+    assert text.count("Of the first seed of each dataset alone.") == 3
+
+
+def test_decisions_of_the_planner_about_itself_are_not_shown(report):
+    changed = copy.deepcopy(report)
+    changed["datasets"][0]["plan"] += [{"decision": "oracle_ceiling", "value": ["0.99"], "because": ["."]}]
+    assert render(changed, {}) == render(report, {})
 
 
 def test_a_dataset_without_a_plan_says_why_and_what_is_not_recorded_is_said(page, report):
