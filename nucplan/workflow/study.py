@@ -10,7 +10,6 @@ from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
-from nucplan.datasets.raw import RawDataset
 from nucplan.files import read_json
 from nucplan.layout import CHOICE, FINAL, FOLDS, LATEST, Dataset, plans_name
 from nucplan.origin import TrainedOn
@@ -81,7 +80,7 @@ class Study:
             yield from (self._reference(dataset, fold) for fold in self.folds)
         choice = self._choice(dataset, of_first_seed)
         yield choice
-        if RawDataset(dataset).cases("Ts"):
+        if _holds_files(dataset.part("images", "Ts")):
             yield self._test(dataset, choice)
 
     def _planning(self, dataset: Dataset) -> Job:
@@ -226,6 +225,11 @@ class Study:
 def training_name(dataset: Dataset, config: str, fold: int, seed: int = 0) -> str:
     """The name of the job that trains a fold; stock nnU-Net is the config `REFERENCE`."""
     return "/".join(["train", dataset.folder_name, config, *([f"seed_{seed}"] if seed else []), f"fold_{fold}"])
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether there is more than what a system hides; nnU-Net's folders are often there and empty."""
+    return folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir())
 
 
 def _in_json(command: Sequence[str]) -> str:

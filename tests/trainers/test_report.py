@@ -139,11 +139,12 @@ def test_crops_name_the_field_on_which_configs_differ(dataset):
 
 
 def test_the_ensemble_and_the_test_part_are_shown_where_they_are_there(dataset):
-    assert "No ensemble was chosen yet." in made(dataset)["page"]
+    assert "There is no choice of an ensemble here. It is made when all trainings are there." in made(dataset)["page"]
     option = {"configs": ["boundary"], "score": 0.5, "merges": 1, "splits": 2, "decoder": {"name": "tempered"}}
     evidence = {"options": [option], "nested": {"score": 0.4567, "of_folds": {"0": option}}}
     chosen = {"configs": ["boundary"], "folds": [0, 1], "decoder": {"name": "tempered"}, "measure": "PQ (pooled)"}
-    write_json(dataset.results / "inference.json", chosen | {"evidence": evidence})
+    ours = {"among": ["baseline", "boundary"], "weights": {}}
+    write_json(dataset.results / "inference.json", chosen | ours | {"evidence": evidence})
     row = {
         "name": "boundary, fold 0",
         "configs": ["boundary"],
@@ -151,11 +152,25 @@ def test_the_ensemble_and_the_test_part_are_shown_where_they_are_there(dataset):
         "chosen": True,
         "scores": {"PQ (pooled)": 0.321},
     }
-    test = {"images": 2, "groups": 1, "rows": [row]}
+    test = ours | {"folds": [0, 1], "images": 2, "groups": 1, "rows": [row]}
     write_json(dataset.roots.raw.parent / "compared" / dataset.folder_name / "test.json", test)
     page = made(dataset)["page"]
     assert ".457 PQ (pooled)" in page
     assert '<tr class="chosen"><th scope="row">boundary, fold 0</th><td>.321</td>' in page
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"among": ["baseline"]}, "inference.json is of other configs or folds than this report."),
+        ({"folds": [0, 1, 2, 3, 4]}, "inference.json is of other configs or folds than this report."),
+        ({"weights": {"gone/fold_0": "0"}}, "inference.json is of networks that were trained anew since or are gone."),
+    ],
+)
+def test_a_choice_among_other_networks_is_not_shown(dataset, other, reason):
+    content = {"configs": ["boundary"], "folds": [0], "among": ["baseline", "boundary"], "weights": {}, "evidence": {}}
+    write_json(dataset.results / "inference.json", content | other)
+    assert f"There is no choice of an ensemble here. {reason}" in made(dataset)["page"]
 
 
 def test_a_dataset_that_was_not_planned_is_in_the_report_with_the_reason(dataset):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,10 @@ def start(folder: Path) -> subprocess.Popen:
 
 def kill_all(process: subprocess.Popen) -> None:
     process.send_signal(signal.SIGSTOP)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for child in map(int, children):
-        os.killpg(child, signal.SIGKILL)
+    # A run that has just ended has none.
+    with suppress(FileNotFoundError):
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.killpg(int(child), signal.SIGKILL)
     process.kill()
     process.wait()
 
