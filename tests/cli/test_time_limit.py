@@ -5,12 +5,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from nucplan.cli.time_limit import TIME_IS_OVER, TimeIsOver, ended_by_scheduler
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither fork nor these signals")
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_usual() -> Iterator[None]:
+    """Whoever started the tests may have asked that they outlive the terminal (nohup)."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in TIME_IS_OVER}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", TIME_IS_OVER)
