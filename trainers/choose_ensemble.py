@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
-from nucplan.layout import CHOICE, FINAL, FOLDS, PLANS_NAME
+from nucplan.layout import CHOICE, FINAL
 from nucplan.plans import decision
+from trainers.out_of_fold.selection import add_selection, selected
 
 if TYPE_CHECKING:
     from nucplan.decoder_search import PartingCounts, ScoredSet
@@ -40,9 +41,7 @@ EXAMPLES = """\
 def main(argv: Sequence[str] | None = None) -> int:
     made = common.parser("python -m trainers.choose_ensemble", DESCRIPTION, EXAMPLES)
     made.add_argument("dataset", metavar="DATASET", help="id or name of a dataset with trained folds")
-    made.add_argument("--configs", metavar="A,B", help="default: all with a finished fold")
-    made.add_argument("--folds", metavar="0,1", help="default: all that every config has finished")
-    made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
+    add_selection(made)
     common.add_device(made)
     made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
     return common.run(_command, made, argv)
@@ -59,25 +58,23 @@ def _command(arguments: argparse.Namespace) -> None:
     from nucplan.devices import choose_device
     from nucplan.ensemble_choice import choose_ensemble, nested_ensemble
     from nucplan.inference.choice import Choice, weights_of, write_choice
+    from nucplan.report.ablation import primary_scores
     from trainers.out_of_fold.decoders import decoders_anew
     from trainers.out_of_fold.ensembles import OutOfFoldOptions
-    from trainers.out_of_fold.runs import compared_models, shared_folds
 
-    configs = arguments.configs.split(",") if arguments.configs else None
-    wanted = FOLDS if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
-    models = compared_models(dataset, configs, arguments.plans, reference=False)
+    models, folds = selected(dataset, arguments)
     _refuse_other_maps(models)
-    folds, plans = shared_folds(dataset, models, wanted), decoders_anew(dataset, models)
+    plans = decoders_anew(dataset, models)
     sets = OutOfFoldOptions(dataset, models, folds, plans, choose_device(arguments.device)).scored(common.progress)
     chosen, nested = choose_ensemble(sets), nested_ensemble(sets)
-    typed = len(RawDataset(dataset).info.class_names) > 1
+    *_, measure = primary_scores(len(RawDataset(dataset).info.class_names))
     choice = Choice(
         configs={config: models[config].name for config in chosen.configs},
         folds=folds,
         decoder=chosen.decoder.plan(sets[chosen.configs].plan),
         weights=weights_of([models[config] / f"fold_{fold}" / FINAL for fold in folds for config in chosen.configs]),
         among=tuple(models),
-        measure="mPQ+" if typed else "PQ (pooled)",
+        measure=measure.title,
         evidence=_evidence(sets, chosen, nested),
         made_by=shlex.join(["python", "-m", "trainers.choose_ensemble", *arguments.words]),
     )

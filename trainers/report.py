@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nucplan import __version__
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, write_json
@@ -27,7 +28,6 @@ DESCRIPTION = "Write report.html and report.json of trained configs: what the fo
 EXAMPLES = """\
   python -m trainers.report Tissue TNBC --output compared
   python -m trainers.report 2 --configs baseline,boundary --folds 0,1 --seeds 0,1 --output compared"""
-PACKAGES = ("torch", "nnunetv2", "numpy", "scipy", "scikit-image", "opencv-python-headless", "timm")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,13 +72,15 @@ def _write(datasets: Sequence[Dataset], request: ReportRequest) -> None:
     from nucplan.report.html import render
     from nucplan.report.plots import draw
     from nucplan.report.ranks import ranks
+    from nucplan.reproduction.environment import environment
     from trainers.out_of_fold.collect import collect
     from trainers.out_of_fold.runs import STOCK
 
+    made_with = {name: value for name, value in environment(request.device).items() if value is not None}
     found = [collect(dataset, request, common.progress) for dataset in datasets]
     contents = [content for content, _ in found]
     report = {
-        "provenance": {"command": request.command, "versions": _versions()},
+        "provenance": {"command": request.command, "versions": {"nucplan": __version__, **made_with}},
         "configs": list(request.configs),
         "folds": list(request.folds),
         "datasets": contents,
@@ -99,20 +101,6 @@ def _compared(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for content in contents
         if content["missing"] is None and content["seeds"][0]["comparison"] is not None
     }
-
-
-def _versions() -> dict[str, str]:
-    import platform
-    from importlib.metadata import version
-
-    import nucplan
-
-    packages = {name: version(name) for name in PACKAGES}
-    return {
-        "nucplan": nucplan.__version__,
-        "Python": platform.python_version(),
-        "system": platform.platform(),
-    } | packages
 
 
 if __name__ == "__main__":

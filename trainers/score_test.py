@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
-from nucplan.layout import CHOICE, FINAL, FOLDS, PLANS_NAME, Dataset
+from nucplan.layout import CHOICE, FINAL, Dataset
+from trainers.out_of_fold.selection import add_selection, selected
 
 if TYPE_CHECKING:
+    import torch
+
+    from nucplan.datasets.raw import RawDataset
     from nucplan.decoder_plan import DecoderPlan
     from nucplan.inference.predictor import Predictor
     from nucplan.metrics.image import ImageCounts
@@ -46,9 +50,7 @@ class Row(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     made = common.parser("python -m trainers.score_test", DESCRIPTION, EXAMPLES)
     made.add_argument("dataset", metavar="DATASET", help="id or name of a dataset with a test part")
-    made.add_argument("--configs", metavar="A,B", help="default: all with a finished fold")
-    made.add_argument("--folds", metavar="0,1", help="default: all that every config has finished")
-    made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
+    add_selection(made)
     made.add_argument("--output", metavar="FILE", type=Path, required=True, help="where the scores go (JSON)")
     common.add_device(made)
     made.set_defaults(words=sys.argv[1:] if argv is None else list(argv))
@@ -67,16 +69,12 @@ def _command(arguments: argparse.Namespace) -> None:
     from nucplan.inference.choice import weights_of
     from nucplan.metrics.folders import write_metrics
     from nucplan.report.ablation import ablation_scores
-    from trainers.out_of_fold.runs import compared_models, shared_folds
 
     raw = RawDataset(dataset)
     cases = raw.cases("Ts")
     if not cases:
         raise NucplanError(f"{dataset.part('images', 'Ts')} holds no image; convert with --test-split for a test part.")
-    configs = arguments.configs.split(",") if arguments.configs else None
-    models = compared_models(dataset, configs, arguments.plans, reference=False)
-    wanted = FOLDS if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
-    folds = shared_folds(dataset, models, wanted)
+    models, folds = selected(dataset, arguments)
     rows = _rows(dataset, models, folds)
     scored = _scored(dataset, models, rows, choose_device(arguments.device))
     content = {
@@ -110,7 +108,9 @@ def _rows(dataset: Dataset, models: Models, folds: Sequence[int]) -> list[Row]:
     return rows
 
 
-def _scored(dataset: Dataset, models: Models, rows: Sequence[Row], device: Any) -> dict[str, list[ImageCounts]]:
+def _scored(
+    dataset: Dataset, models: Models, rows: Sequence[Row], device: torch.device
+) -> dict[str, list[ImageCounts]]:
     """Counts of the test images by row."""
     from nucplan.datasets.raw import RawDataset
     from trainers.out_of_fold.scores import OutOfFoldScores
@@ -125,7 +125,7 @@ def _scored(dataset: Dataset, models: Models, rows: Sequence[Row], device: Any) 
     return found
 
 
-def _open(model: Path, fold: int, device: Any) -> Predictor:
+def _open(model: Path, fold: int, device: torch.device) -> Predictor:
     from nucplan.files import read_json
     from nucplan.inference.predictor import Predictor, load_network
 
@@ -134,7 +134,7 @@ def _open(model: Path, fold: int, device: Any) -> Predictor:
 
 
 def _counts_of_rows(
-    raw: Any, case: str, networks: Mapping[tuple[str, int], Predictor], rows: Sequence[Row], width: int
+    raw: RawDataset, case: str, networks: Mapping[tuple[str, int], Predictor], rows: Sequence[Row], width: int
 ) -> Iterator[ImageCounts]:
     """Counts of one image by row; each network predicts it once."""
     from nucplan.ensemble_choice import mean_maps

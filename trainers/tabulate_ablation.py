@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from nucplan.cli import common
 from nucplan.files import atomic_path
-from nucplan.layout import FOLDS, PLANS_NAME, Dataset
+from nucplan.layout import Dataset
+from trainers.out_of_fold.selection import add_selection, selected
 
 if TYPE_CHECKING:
     from nucplan.decoder_plan import DecoderPlan
@@ -37,9 +38,7 @@ EXAMPLES = """\
 def main(argv: Sequence[str] | None = None) -> int:
     made = common.parser("python -m trainers.tabulate_ablation", DESCRIPTION, EXAMPLES)
     made.add_argument("datasets", metavar="DATASET", nargs="+", help="id or name of a dataset with trained folds")
-    made.add_argument("--configs", metavar="A,B", help="compared to the first of them (default: all with a fold)")
-    made.add_argument("--folds", metavar="0,1", help="default: all that every config has finished")
-    made.add_argument("--plans", metavar="NAME", default=PLANS_NAME, help="default: %(default)s")
+    add_selection(made)
     made.add_argument("--reference", action="store_true", help="add stock nnU-Net (trainers.run_reference)")
     made.add_argument(
         "--same-decoder", action="store_true", help="add boundary configs decoded as the baseline is, without boundary"
@@ -75,19 +74,17 @@ def _report(dataset: Dataset, arguments: argparse.Namespace) -> str:
     from nucplan.report.markdown import ablation_tables
     from trainers.out_of_fold.decoders import DECISIONS, decoders_anew, decoders_of_baseline, describe
     from trainers.out_of_fold.rows import decoded_rows, row_counts, under_same_decoder
-    from trainers.out_of_fold.runs import compared_models, remarks, shared_folds
+    from trainers.out_of_fold.runs import remarks
     from trainers.out_of_fold.scores import OutOfFoldScores
 
-    configs = arguments.configs.split(",") if arguments.configs else None
-    models = compared_models(dataset, configs, arguments.plans, arguments.reference)
-    wanted = FOLDS if arguments.folds is None else common.numbers("--folds", arguments.folds, FOLDS[-1])
-    folds, scores = shared_folds(dataset, models, wanted), OutOfFoldScores(dataset)
+    models, folds = selected(dataset, arguments, arguments.reference)
+    scores = OutOfFoldScores(dataset)
     anew = decoders_anew(dataset, models) if arguments.decode_anew else {}
     same = decoders_of_baseline(dataset, models, arguments.decode_anew) if arguments.same_decoder else {}
     counts = row_counts(scores, models, folds, decoded_rows(anew, same), arguments.device, common.progress)
     if arguments.crops is not None:
         _write_crops(scores, models, folds, anew, arguments)
-    notes = [*remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
+    notes = [remark.text for remark in remarks(dataset, models, folds, unread=DECISIONS if anew else ())]
     notes += [f"Boundaries count within {scores.boundary_width} px."]
     notes += [f"Decoded anew, as {dataset.plans().name} says now: {describe(anew)}."] if anew else []
     shares, untested = scores.test_shares(folds), under_same_decoder(counts)

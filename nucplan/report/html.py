@@ -61,7 +61,6 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "with_fold_means": with_fold_means,
         "anchor": lambda name: name.replace(" ", "_"),
     }
-    environment.tests["a_warning"] = _is_warning
     environment.globals |= {
         "choice_title": choice_title,
         "constant_columns": constant,
@@ -71,11 +70,6 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "source": partial(_source, pictures),
     }
     return environment.get_template("report.html.j2").render(report=report)
-
-
-def _is_warning(note: str) -> bool:
-    """Whether a note of a comparison says that its configs are not alike in more than what is compared."""
-    return "DIFFER" in note or "has another plan" in note
 
 
 def _breakable(name: str) -> str:

@@ -71,14 +71,12 @@ class Study:
 
     def _jobs_of(self, dataset: Dataset) -> Iterator[Job]:
         yield self._planning(dataset)
-        for seed in self.seeds:
-            trainings = [self._training(dataset, config, fold, seed) for fold in self.folds for config in self.trainers]
-            yield from trainings
-            if seed == self.seeds[0]:
-                of_first_seed = trainings
+        trainings = {seed: self._trainings(dataset, seed) for seed in self.seeds}
+        for of_seed in trainings.values():
+            yield from of_seed
         if self.reference:
             yield from (self._reference(dataset, fold) for fold in self.folds)
-        choice = self._choice(dataset, of_first_seed)
+        choice = self._choice(dataset, trainings[self.seeds[0]])
         yield choice
         if _holds_files(dataset.part("images", "Ts")):
             yield self._test(dataset, choice)
@@ -97,6 +95,9 @@ class Study:
             outputs=(dataset.plans(), dataset.made_from()),
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
+
+    def _trainings(self, dataset: Dataset, seed: int) -> list[Job]:
+        return [self._training(dataset, config, fold, seed) for fold in self.folds for config in self.trainers]
 
     def _training(self, dataset: Dataset, config: str, fold: int, seed: int) -> Job:
         model = dataset.model(self.trainers[config], plans_name(seed))
@@ -185,7 +186,7 @@ class Study:
             inputs=tuple(path for job in jobs for path in job.outputs),
             outputs=(output,),
             # The manifest names neither root nor output.
-            written=_in_json(["nucplan_benchmark", *arguments]),
+            written=json.dumps(shlex.join(["nucplan_benchmark", *arguments])),
             anyway=True,
             # It tells of the GPU, where there is one.
             resources=Resources(gpus=self._gpus),
@@ -233,6 +234,5 @@ def _holds_files(folder: Path) -> bool:
 
 
 def _in_json(command: Sequence[str]) -> str:
-    """What of a command has to stand in a JSON file that it made: all but device and root, which change no result."""
-    words = [*command[: command.index("--device") + 1]] if "--device" in command else command
-    return json.dumps(shlex.join(words)).removesuffix('"') + ("" if words is not command else '"')
+    """The beginning of a command as it stands in a JSON file: device and root, which come last, change no result."""
+    return json.dumps(shlex.join(command[: command.index("--device") + 1])).strip('"')

@@ -64,7 +64,7 @@ def test_the_choice_names_networks_decoder_and_evidence(chosen):
     assert set(choice.configs) <= set(CONFIGS)
     assert choice.folds == (0, 1)
     assert len(choice.checkpoints(chosen.results)) == 2 * len(choice.configs)
-    assert choice.measure == "mPQ+"
+    assert choice.measure == "mPQ+ (mean of classes)"
     options = choice.evidence["options"]
     assert [option["configs"] for option in options] == [["baseline"], ["boundary_attention"], list(CONFIGS)]
     assert choice.evidence["chosen"]["configs"] == list(choice.configs)

@@ -10,33 +10,22 @@ import pytest
 
 from nucplan.datasets.raw import RawDataset
 from nucplan.files import read_json, write_json
-from nucplan.images import write_label_map
-from nucplan.layout import Dataset, find_dataset, resolve_roots
+from nucplan.layout import Dataset
 from nucplan.metrics.folders import evaluate_folders
 from trainers import report, trainer_name
 from trainers.out_of_fold.classes import NucleusClasses
 
 
 @pytest.fixture
-def dataset(trained_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """Two trained folds that stand for ``baseline``, and for ``boundary`` with the truth as its predictions."""
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        # The command sets these for the rest of the process.
-        monkeypatch.setenv(name, "")
-    shutil.copytree(trained_root, tmp_path / "root")
-    made = find_dataset(resolve_roots(tmp_path / "root"), 1)
-    (trained,) = made.results.iterdir()
-    for config in ("baseline", "boundary"):
-        shutil.copytree(trained, model(made, config), dirs_exist_ok=True)
-    shutil.rmtree(trained)
-    raw = RawDataset(made)
-    for path in model(made, "boundary").glob("fold_*/validation/*.tif"):
+def dataset(two_configs: Dataset) -> Dataset:
+    """Those whose ``boundary`` predicts the true classes as well."""
+    raw = RawDataset(two_configs)
+    for path in model(two_configs, "boundary").glob("fold_*/validation/*.tif"):
         truth = raw.instances(path.stem)
-        write_label_map(path, truth)
         names = {i: raw.info.class_names[k - 1] for i, k in NucleusClasses(raw).annotated(path.stem, truth).items()}
         rows = [f"{nucleus},{name}" for nucleus, name in names.items()]
         path.with_suffix(".csv").write_text("\n".join(["id,class", *rows]) + "\n")
-    return made
+    return two_configs
 
 
 def model(dataset: Dataset, config: str) -> Path:

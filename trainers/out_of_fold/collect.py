@@ -163,13 +163,13 @@ def _png(picture: np.ndarray) -> bytes:
 
 def _ensemble(dataset: Dataset, request: ReportRequest) -> dict[str, Any]:
     """The choice and the scores of the test part, where they are of these very networks; else why not."""
-    choice, test = dataset.results / CHOICE, request.output / dataset.folder_name / "test.json"
-    found: dict[str, Any] = {"inference": None, "test": None, "no_inference": None, "no_test": None}
-    found |= dict(zip(("inference", "no_inference"), _if_of_these(choice, dataset, request), strict=True))
-    return found | dict(zip(("test", "no_test"), _if_of_these(test, dataset, request), strict=True))
+    inference, no_inference = _if_of_these(dataset.results / CHOICE, dataset, request)
+    test, no_test = _if_of_these(request.output / dataset.folder_name / "test.json", dataset, request)
+    return {"inference": inference, "no_inference": no_inference, "test": test, "no_test": no_test}
 
 
 def _if_of_these(path: Path, dataset: Dataset, request: ReportRequest) -> tuple[Any, str | None]:
+    """What a file holds, or why it does not count."""
     if not path.is_file():
         return None, "It is made when all trainings are there."
     content = read_json(path)

@@ -17,7 +17,7 @@ from nucplan.report.ablation import ablation, known
 from trainers import trainer_name
 from trainers.out_of_fold.decoders import decoders_of_baseline
 from trainers.out_of_fold.rows import decoded_counts, decoded_rows, under_same_decoder
-from trainers.out_of_fold.runs import STOCK, STOCK_MODEL, Models, distinct_folds, remarks
+from trainers.out_of_fold.runs import STOCK, STOCK_MODEL, Models, Remark, distinct_folds, remarks
 from trainers.out_of_fold.scores import OutOfFoldScores
 from trainers.out_of_fold.states import FAILED, FINISHED, RunState, run_states
 
@@ -82,7 +82,8 @@ def compare(scores: OutOfFoldScores, request: ReportRequest, seed: int, progress
     baseline, *_ = request.configs
     folds = distinct_folds(scores.dataset, list(counts.get(baseline, {})))
     if folds:
-        rows, content["notes"] = _rows(scores, models, folds, counts, request.device, progress)
+        rows, notes = _rows(scores, models, folds, counts, request.device, progress)
+        content["notes"] = [note._asdict() for note in notes]
         shares = scores.test_shares(folds)
         content["comparison"] = ablation(
             rows, scores.raw.info.groups, shares, len(scores.class_names), untested=[STOCK, *under_same_decoder(rows)]
@@ -132,7 +133,7 @@ def _pq(counts: Counts, name: str, fold: int) -> float | None:
 
 def _rows(
     scores: OutOfFoldScores, models: Models, folds: Sequence[int], counts: Counts, device: str, progress: Progress
-) -> tuple[Counts, list[str]]:
+) -> tuple[Counts, list[Remark]]:
     """The rows of the table, those of boundary configs decoded as the baseline included, and what to know of them."""
     rows = {name: {fold: counts[name][fold] for fold in folds if fold in counts[name]} for name in models}
     rows = {name: of for name, of in rows.items() if of}
@@ -142,7 +143,7 @@ def _rows(
         try:
             rows |= decoded_counts(scores, models[config], list(rows[config]), decoders, device, progress)
         except NucplanError as error:
-            notes.append(f"{next(iter(decoders))} is left out: {error}")
+            notes.append(Remark(f"{next(iter(decoders))} is left out: {error}"))
     return rows, notes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
@@ -76,7 +76,14 @@ def _way_out(dataset: Dataset, models: Models, finished: Mapping[str, Sequence[i
     return f"run {command}, or leave out {lacking[0]} with --configs"
 
 
-def remarks(dataset: Dataset, models: Models, folds: Sequence[int], unread: Collection[str] = ()) -> list[str]:
+class Remark(NamedTuple):
+    """A sentence on a comparison; a ``warning`` says that configs differ in more than what is compared."""
+
+    text: str
+    warning: bool = False
+
+
+def remarks(dataset: Dataset, models: Models, folds: Sequence[int], unread: Collection[str] = ()) -> list[Remark]:
     """What a reader has to know before comparing: folds that are missing, lengths and plans that differ.
 
     Parameters
@@ -88,21 +95,22 @@ def remarks(dataset: Dataset, models: Models, folds: Sequence[int], unread: Coll
     return [*_missing_folds(models, folds), *_lengths(dataset, models, folds[0]), *_other_plans(models, unread)]
 
 
-def _missing_folds(models: Models, folds: Sequence[int]) -> list[str]:
+def _missing_folds(models: Models, folds: Sequence[int]) -> list[Remark]:
     missing = {name: sorted(set(FOLDS) - set(finished_folds(model))) for name, model in models.items()}
     lines = [f"{name} has not finished {_listed(lost)}" for name, lost in missing.items() if lost]
-    return [f"Folds compared: {_listed(folds)}; {'; '.join(lines)}."] if lines else []
+    return [Remark(f"Folds compared: {_listed(folds)}; {'; '.join(lines)}.")] if lines else []
 
 
-def _lengths(dataset: Dataset, models: Models, fold: int) -> list[str]:
+def _lengths(dataset: Dataset, models: Models, fold: int) -> list[Remark]:
     found = {
         name: _reference_iterations(dataset, fold) if name == STOCK else iterations(model, fold)
         for name, model in models.items()
     }
     known = {name: length for name, length in found.items() if length is not None}
     if len(set(known.values())) > 1:
-        return [f"Lengths DIFFER: {', '.join(f'{name} {length:,} iterations' for name, length in known.items())}."]
-    return [f"{length:,} iterations ({', '.join(known)})." for length in set(known.values())]
+        listed = ", ".join(f"{name} {length:,} iterations" for name, length in known.items())
+        return [Remark(f"Lengths DIFFER: {listed}.", warning=True)]
+    return [Remark(f"{length:,} iterations ({', '.join(known)}).") for length in set(known.values())]
 
 
 def _reference_iterations(dataset: Dataset, fold: int) -> int | None:
@@ -117,10 +125,14 @@ def _listed(folds: Iterable[int]) -> str:
     return ", ".join(map(str, folds)) or "none"
 
 
-def _other_plans(models: Models, unread: Collection[str]) -> list[str]:
+def _other_plans(models: Models, unread: Collection[str]) -> list[Remark]:
     (first, plan), *others = ((name, _planned(model, unread)) for name, model in models.items() if name != STOCK)
     changed = {name: [key for key in plan | other if plan.get(key) != other.get(key)] for name, other in others}
-    return [f"{name} has another plan than {first} in {', '.join(keys)}." for name, keys in changed.items() if keys]
+    return [
+        Remark(f"{name} has another plan than {first} in {', '.join(keys)}.", warning=True)
+        for name, keys in changed.items()
+        if keys
+    ]
 
 
 def _planned(model: Path, unread: Collection[str]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def seed() -> dict[str, Any]:
     rows = {config: {"round": scores, HOSTILE: scores} for config in CONFIGS}
     classes = {"names": ["round", HOSTILE], "rows": rows}
     compared = {"comparison": made, "not_compared": None, "classes": classes}
-    return {"seed": 0, "runs": runs(made), "notes": ["500 iterations."]} | compared
+    return {"seed": 0, "runs": runs(made), "notes": [{"text": "500 iterations.", "warning": False}]} | compared
 
 
 def inference() -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_the_table_of_merges_repeats_no_other_score(page):
 def test_notes_that_configs_are_not_alike_are_warnings(report):
     differing = "Lengths DIFFER: baseline 2, boundary 9.", "boundary has another plan than baseline in beta."
     changed = copy.deepcopy(report)
-    changed["datasets"][0]["seeds"][0]["notes"] += differing
+    changed["datasets"][0]["seeds"][0]["notes"] += [{"text": text, "warning": True} for text in differing]
     page = Page(render(changed, {}))
     shown = [attributes.get("class") for tag, attributes in page.elements if tag == "p"]
     before = [attributes.get("class") for tag, attributes in Page(render(report, {})).elements if tag == "p"]
