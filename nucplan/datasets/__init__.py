@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from nucplan.datasets import dsb2018, folder
+from importlib import import_module
+
 from nucplan.datasets.source import Format
 from nucplan.errors import NucplanError
 
-FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in (dsb2018, folder)}
+# One module per format, each with a ``FORMAT``; the order is that of ``nucplan_convert --list``.
+MODULES = ("folder", "dsb2018")
+
+
+def all_formats() -> dict[str, Format]:
+    """Every known format by name."""
+    formats = (import_module(f"nucplan.datasets.{module}").FORMAT for module in MODULES)
+    return {known.name: known for known in formats}
 
 
 def find_format(name: str) -> Format:
@@ -17,6 +25,7 @@ def find_format(name: str) -> Format:
     NucplanError
         If there is none; the message lists the choices.
     """
-    if name not in FORMATS:
-        raise NucplanError(f"There is no format '{name}'; choose one of {', '.join(sorted(FORMATS))}.")
-    return FORMATS[name]
+    formats = all_formats()
+    if name not in formats:
+        raise NucplanError(f"There is no format '{name}'; choose one of {', '.join(sorted(formats))}.")
+    return formats[name]

@@ -1,23 +1,26 @@
-"""From a source to a raw dataset: every check that formats share, then all files or none."""
+"""From a source to a raw dataset: checked case by case, written as it is read, all files or none."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nucplan.datasets.raw import INSTANCE_SUFFIX, MAX_CLASSES, MAX_INSTANCES, Part, check_pixel_size
+from nucplan.datasets.checks import check_class_names, check_source, checked, renumbered
+from nucplan.datasets.class_selection import ClassSelection, select_classes
+from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
+from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
 from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.split import choose_test_groups
+from nucplan.datasets.tiling import Tiling
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, write_json
-from nucplan.images import checked_label_map, write_image, write_label_map
+from nucplan.images import write_image, write_label_map
 from nucplan.layout import Dataset, Roots, dataset_folder_name, known_datasets
-
-RESERVED_NAMES = {"background", "ignore"}
 
 
 class ImageFormat(NamedTuple):
@@ -25,29 +28,55 @@ class ImageFormat(NamedTuple):
 
     channels: int
     bits: int
+    markers: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, image: np.ndarray) -> ImageFormat:
-        return cls(1 if image.ndim == 2 else image.shape[2], image.dtype.itemsize * 8)
+    def of(cls, image: np.ndarray, markers: tuple[str, ...] | None = None) -> ImageFormat:
+        return cls(1 if image.ndim == 2 else image.shape[2], image.dtype.itemsize * 8, markers)
 
     @property
     def file_ending(self) -> str:
         # The PNG reader behind nnU-Net cuts 16-bit RGB down to 8 bits.
-        return ".tif" if self == (3, 16) else ".png"
+        return ".tif" if self[:2] == (3, 16) and not self.markers else ".png"
 
     @property
     def channel_names(self) -> dict[str, str]:
-        return {"0": "grey"} if self.channels == 1 else {"0": "R", "1": "G", "2": "B"}
+        names = self.markers or (("grey",) if self.channels == 1 else ("R", "G", "B"))
+        return {str(i): name for i, name in enumerate(names)}
 
     def __str__(self) -> str:
+        if self.markers:
+            return f"multiplex with {self.channels} planes of {self.bits} bits"
         return f"{'grey' if self.channels == 1 else 'RGB'} with {self.bits} bits"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user wants of a conversion beyond the source itself.
+
+    Attributes
+    ----------
+    test_fraction : whole groups for about this share of the images become the test part
+    tiling : how to cut large fields, or None
+    classes : see `nucplan.datasets.class_selection.select_classes`
+    skip_bad : list what is refused instead of stopping at the first
+    """
+
+    test_fraction: float | None = None
+    tiling: Tiling | None = None
+    classes: str | None = None
+    skip_bad: bool = False
 
 
 @dataclass
 class Conversion:
-    """What was written: counts for the user."""
+    """What was written: counts for the user.
+
+    A nucleus that tiles cut counts once per tile in ``nuclei_per_class``.
+    """
 
     dataset: Dataset
+    record: Record
     images: Counter[Part] = field(default_factory=Counter)
     groups: dict[str, str] = field(default_factory=dict)
     nuclei_per_class: Counter[str] = field(default_factory=Counter)
@@ -88,82 +117,106 @@ def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
 def write_raw(
     source: Source,
     dataset: Dataset,
-    test_fraction: float | None = None,
+    wishes: Wishes | None = None,
     track: Track = iter,
+    record: Record | None = None,
 ) -> Conversion:
     """Check and write a raw dataset; ``track`` may wrap the cases in a progress bar.
 
-    Instances are renumbered 1 to N in the order of their ids, so that ids of any size fit what follows.
+    One case is in memory at a time. Instances are renumbered 1 to N in the order of their ids, so that ids of any
+    size fit what follows. ``record`` says where the source came from; what was counted is added to it and written
+    beside the dataset.
 
     Raises
     ------
     NucplanError
         If anything in the source is refused; nothing is left behind then.
     """
-    if not source.cases:
-        raise NucplanError("The source holds no image; check its path and format.")
-    _check_class_names(source.class_names)
-    check_pixel_size(source.mpp, "the source")
+    wishes = wishes or Wishes()
+    if source.faults and not wishes.skip_bad:
+        raise NucplanError(source.faults[0])
+    check_source(source)
+    selection = select_classes(wishes.classes, source.class_names)
+    check_class_names(selection.names)
     groups = _groups(source)
-    parts = _parts(source.cases, groups, test_fraction)
-    done = Conversion(dataset, groups=groups)
-    image_format: ImageFormat | None = None
+    parts = _parts(source.cases, groups, wishes.test_fraction)
+    done = Conversion(dataset, record or Record("", "", {}))
+    done.record.skipped.extend(source.faults)
     with atomic_path(dataset.raw) as staging:
-        for case in track(source.cases):
-            annotated = checked(case, len(source.class_names))
-            image_format = _same_format(image_format, case, annotated.image, source.cases[0])
-            _write_case(staging, case.name, parts[case.name], annotated, image_format.file_ending)
-            done.images[parts[case.name]] += 1
-            done.nuclei_per_class.update(source.class_names[k - 1] for k in annotated.class_of.values())
-        write_json(staging / "dataset.json", _dataset_json(source, done, image_format))
+        staging.mkdir(parents=True)
+        with open(staging / NUCLEI, "w", newline="", encoding="utf-8") as handle:
+            writer = _Writer(staging, selection, NucleusTable(handle), done)
+            for case in track(source.cases):
+                try:
+                    writer.add(case, source, wishes.tiling, parts[case.name], groups[case.name])
+                except NucplanError as error:
+                    if not wishes.skip_bad:
+                        raise
+                    done.record.skipped.append(str(error))
+        if writer.image_format is None:
+            raise NucplanError(f"No image of the source can be used; the first fault: {done.record.skipped[0]}")
+        write_json(staging / "dataset.json", _dataset_json(source, selection, done, writer))
+        done.record.write(staging)
     return done
 
 
-def checked(case: Case, classes: int) -> Annotated:
-    """Load a case, refuse what cannot be trained on, and renumber its instances 1 to N.
+class _Writer:
+    """Writes the cases of one dataset, and remembers what ``dataset.json`` must say of all of them."""
 
-    Raises
-    ------
-    NucplanError
-        If sizes differ, ids are not whole and positive, there are too many instances, or instances and classes do
-        not belong together one to one.
-    """
-    image, instances, class_of = case.load()
-    instances = checked_label_map(instances, case.origin)
-    if instances.shape != image.shape[:2]:
-        raise NucplanError(
-            f"{case.origin} is {_size(image)} pixels and its label map {_size(instances)}; export one of them again."
-        )
-    ids = np.unique(np.append(instances, 0))[1:]
-    if len(ids) > MAX_INSTANCES:
-        raise NucplanError(
-            f"{case.origin} has {len(ids)} instances, more than {MAX_INSTANCES}; cut image and label map into tiles."
-        )
-    _check_classes(case, set(ids.tolist()), class_of, classes)
-    renumbered = np.searchsorted(ids, instances, side="right").astype(np.int32)
-    return Annotated(image, renumbered, {new: class_of[old] for new, old in enumerate(ids.tolist(), start=1)})
+    def __init__(self, folder: Path, selection: ClassSelection, table: NucleusTable, done: Conversion) -> None:
+        self.folder, self.selection, self.table, self.done = folder, selection, table, done
+        self.image_format: ImageFormat | None = None
+        self.first: Case | None = None
+        self.ignores = False
 
+    def add(self, case: Case, source: Source, tiling: Tiling | None, part: Part, group: str) -> None:
+        """Load, check and write one image of the source, in tiles where they are wanted.
 
-def _check_classes(case: Case, ids: set[int], class_of: dict[int, int], classes: int) -> None:
-    if without := ids - class_of.keys():
-        raise NucplanError(f"{case.origin}: instance {min(without)} has no class; add it to the class table.")
-    if unknown := class_of.keys() - ids:
-        raise NucplanError(
-            f"{case.origin}: the class table names instance {min(unknown)}, which the label map lacks; remove it."
+        All tiles are checked before the first is written, so that a refused image leaves nothing.
+        """
+        annotated = self.selection.apply(checked(case, source))
+        self._same_format(case, ImageFormat.of(annotated.image, source.markers))
+        tiles = [(name, *renumbered(tile, case)) for name, tile in _tiles(case.name, annotated, tiling)]
+        whole = dict(
+            zip(*(found.tolist() for found in np.unique(annotated.instances, return_counts=True)), strict=True)
         )
-    for instance, class_id in class_of.items():
-        if not 1 <= class_id <= classes:
+        image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), dict(annotated.remarks))
+        for name, tile, source_ids in tiles:
+            self._write(name, part, tile)
+            names = [self.selection.names[tile.class_of[i] - 1] for i in range(1, len(source_ids) + 1)]
+            self.table.add(name, case.name, tile.instances, source_ids, names, whole)
+            image.cases.append(name)
+            self.done.images[part] += 1
+            self.done.groups[name] = group
+            self.done.nuclei_per_class.update(names)
+        self.done.record.images[case.name] = image
+
+    def _same_format(self, case: Case, found: ImageFormat) -> None:
+        if self.image_format is None:
+            self.image_format, self.first = found, case
+        if found != self.image_format:
             raise NucplanError(
-                f"{case.origin}: instance {instance} has class {class_id}, not 1 to {classes}; correct it."
+                f"{case.origin} is {found}, but {self.first.origin} is {self.image_format}; convert all images to one "
+                "of them, or make two datasets."
             )
 
+    def _write(self, name: str, part: Part, tile: Annotated) -> None:
+        class_of = np.zeros(len(tile.class_of) + 1, np.uint8)
+        class_of[list(tile.class_of)] = list(tile.class_of.values())
+        labels = class_of[tile.instances]
+        if tile.ignored is not None and tile.ignored.any():
+            labels[tile.ignored] = len(self.selection.names) + 1
+            self.ignores = True
+        ending = self.image_format.file_ending
+        planes = np.moveaxis(tile.image, 2, 0) if self.image_format.markers else [tile.image]
+        for channel, plane in enumerate(planes):
+            write_image(self.folder / f"images{part}" / f"{name}_{channel:04d}{ending}", plane)
+        write_image(self.folder / f"labels{part}" / f"{name}{ending}", labels)
+        write_label_map(self.folder / f"instances{part}" / f"{name}{INSTANCE_SUFFIX}", tile.instances)
 
-def _check_class_names(names: tuple[str, ...]) -> None:
-    if len(set(names)) < len(names) or RESERVED_NAMES & set(names) or not 1 <= len(names) <= MAX_CLASSES:
-        raise NucplanError(
-            f"The class names {', '.join(names)} cannot be used: 1 to {MAX_CLASSES} different names, none of them "
-            "'background' or 'ignore'; rename them."
-        )
+
+def _tiles(name: str, annotated: Annotated, tiling: Tiling | None) -> Iterator[tuple[str, Annotated]]:
+    return iter([(name, annotated)]) if tiling is None else tiling.cut(name, annotated)
 
 
 def _groups(source: Source) -> dict[str, str]:
@@ -187,40 +240,21 @@ def _parts(cases: list[Case], groups: dict[str, str], test_fraction: float | Non
     return {case.name: "Ts" if groups[case.name] in test else "Tr" for case in cases}
 
 
-def _same_format(expected: ImageFormat | None, case: Case, image: np.ndarray, first: Case) -> ImageFormat:
-    found = ImageFormat.of(image)
-    if expected not in (None, found):
-        raise NucplanError(
-            f"{case.origin} is {found}, but {first.origin} is {expected}; convert all images to one of them, "
-            "or make two datasets."
-        )
-    return found
-
-
-def _write_case(folder: Path, name: str, part: Part, annotated: Annotated, file_ending: str) -> None:
-    class_of = np.zeros(len(annotated.class_of) + 1, np.uint8)
-    class_of[list(annotated.class_of)] = list(annotated.class_of.values())
-    write_image(folder / f"images{part}" / f"{name}_0000{file_ending}", annotated.image)
-    write_image(folder / f"labels{part}" / f"{name}{file_ending}", class_of[annotated.instances])
-    write_label_map(folder / f"instances{part}" / f"{name}{INSTANCE_SUFFIX}", annotated.instances)
-
-
-def _dataset_json(source: Source, done: Conversion, image_format: ImageFormat) -> dict[str, Any]:
+def _dataset_json(source: Source, selection: ClassSelection, done: Conversion, writer: _Writer) -> dict[str, Any]:
+    labels = {"background": 0} | {name: i for i, name in enumerate(selection.names, start=1)}
+    if writer.ignores:
+        labels["ignore"] = len(labels)
     return {
-        "channel_names": image_format.channel_names,
-        "labels": {"background": 0} | {name: i for i, name in enumerate(source.class_names, start=1)},
+        "channel_names": writer.image_format.channel_names,
+        "labels": labels,
         "numTraining": done.images["Tr"],
-        "file_ending": image_format.file_ending,
+        "file_ending": writer.image_format.file_ending,
         "overwrite_image_reader_writer": "NaturalImage2DIO",
         "nuclei": {
             "mpp": source.mpp,
-            "markers": None,
+            "markers": None if source.markers is None else list(source.markers),
             "licence": source.licence,
             "source": source.citation,
             "groups": done.groups,
         },
     }
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[0]} x {array.shape[1]}"

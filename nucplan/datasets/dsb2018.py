@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nucplan.datasets.layers import HIDDEN, OVERLAP, counted, ids_of, stack_masks
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import images_by_stem, read_image, read_label_map
@@ -39,19 +40,6 @@ def read(folder: Path, track: Track = iter) -> Source:
     )
 
 
-def instances_from_masks(masks: list[np.ndarray]) -> np.ndarray:
-    """One label map from one binary mask ``(H, W)`` per nucleus; the position in the list + 1 is the id.
-
-    Overlapping pixels go to the smaller nucleus (of equal ones, to the later), so that a small nucleus on top of
-    a large one survives.
-    """
-    instances = np.zeros(masks[0].shape, np.int32)
-    areas = [int(np.count_nonzero(mask)) for mask in masks]
-    for index in sorted(range(len(masks)), key=lambda i: (-areas[i], i)):
-        instances[masks[index] > 0] = index + 1
-    return instances
-
-
 def _only_image(folder: Path) -> Path:
     images = list(images_by_stem(folder / "images").values())
     if len(images) != 1:
@@ -72,13 +60,30 @@ def _load(image_path: Path, mask_folder: Path, grey: bool) -> Annotated:
             raise NucplanError(
                 f"{path} and its image differ in size, {masks[-1].shape} and {image.shape[:2]}; export again."
             )
-    instances = instances_from_masks(masks) if masks else np.zeros(image.shape[:2], np.int32)
-    class_of = dict.fromkeys((int(i) for i in np.unique(instances) if i), 1)
-    return Annotated(image[..., 0] if grey and image.ndim == 3 else image, instances, class_of)
+    instances, contested = stack_masks(masks) if masks else (np.zeros(image.shape[:2], np.int32), 0)
+    visible = ids_of(instances)
+    return Annotated(
+        image[..., 0] if grey and image.ndim == 3 else image,
+        instances,
+        dict.fromkeys(visible, 1),
+        left_out=counted([(HIDDEN, len(masks) - len(visible))]),
+        remarks=counted([(OVERLAP, contested)]),
+    )
 
 
 def _is_grey(image: np.ndarray) -> bool:
     return image.ndim == 2 or bool((image == image[..., :1]).all())
 
 
-FORMAT = Format("dsb2018", "fluorescence, bright field, H&E", "Data Science Bowl 2018, stage 1, CC0", LAYOUT, read)
+FORMAT = Format(
+    "dsb2018",
+    "fluorescence, bright field, H&E",
+    "Data Science Bowl 2018 (BBBC038), stage 1",
+    LAYOUT,
+    read,
+    classes="1",
+    mpp="unknown",
+    size="670 images, mixed sizes",
+    licence="CC0-1.0",
+    documented="https://bbbc.broadinstitute.org/BBBC038",
+)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from nucplan.datasets.raw import Part
 from nucplan.errors import NucplanError
 
 Track = Callable[[Iterable[Any]], Iterable[Any]]
+NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class Annotated(NamedTuple):
@@ -20,14 +22,20 @@ class Annotated(NamedTuple):
 
     Attributes
     ----------
-    image : (H, W) or (H, W, 3) RGB, uint8 or uint16
+    image : (H, W) or (H, W, 3) RGB or (H, W, C) with one plane per marker of the source, uint8 or uint16
     instances : (H, W) int32, ids from 1 in any order, with or without gaps
-    class_of : instance id to class, 1 to K
+    class_of : instance id to class, 1 to K, of exactly the ids in ``instances``
+    ignored : (H, W) bool, where nothing is known; a nucleus there stays a nucleus. None where all is annotated
+    left_out : nuclei of the source that are not in ``instances``, by reason ("outlines of fewer than 3 points")
+    remarks : whatever else should be counted and told ("pixels claimed by two nuclei")
     """
 
     image: np.ndarray
     instances: np.ndarray
     class_of: dict[int, int]
+    ignored: np.ndarray | None = None
+    left_out: Mapping[str, int] = NONE
+    remarks: Mapping[str, int] = NONE
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Case:
     ----------
     name : unique, also the file stem in the raw dataset
     origin : the file or folder that error messages name
-    load : reads image and annotation
+    load : reads image and annotation; raises NucplanError that names the file
     part : "Ts" where the source has an official test part
     """
 
@@ -56,6 +64,9 @@ class Source:
     ----------
     groups : case name to patient, slide or parent picture, for every case; None makes each image a group of its own
     mpp : microns per pixel
+    markers : name of each plane of multiplex images, which are written as a file per plane; None for grey and RGB
+    faults : what is wrong with images that could not be listed as cases, a sentence each
+    remarks : sentences that the user should read
     """
 
     cases: list[Case]
@@ -64,20 +75,50 @@ class Source:
     mpp: float | None = None
     licence: str | None = None
     citation: str | None = None
+    markers: tuple[str, ...] | None = None
+    faults: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice that one format has and others have not, given as ``--set name=value``.
+
+    ``values`` may be empty: then any text goes.
+    """
+
+    name: str
+    help: str
+    default: str
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Format:
     """A registered format: what `nucplan_convert --list` prints, and the reader.
 
-    ``read(folder, track)`` wraps what it opens before the cases are loaded in ``track``, for a progress bar.
+    ``read(folder, track, **options)`` wraps what it opens before the cases are loaded in ``track``, for a progress
+    bar; it gets a text for each of ``options``, and ``trust`` (bool) where ``may_hold_pickles``.
+
+    Attributes
+    ----------
+    classes, mpp, size : as a person would say them; "" where each source has its own
+    licence : SPDX identifier where there is one; "" where each source has its own
+    documented : where the layout is described
     """
 
     name: str
     modality: str
     description: str
     layout: str
-    read: Callable[[Path, Track], Source]
+    read: Callable[..., Source]
+    classes: str = ""
+    mpp: str = ""
+    size: str = ""
+    licence: str = ""
+    documented: str = ""
+    options: tuple[Option, ...] = ()
+    may_hold_pickles: bool = False
 
 
 def check_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from nucplan.datasets.record import CONVERSION
 from nucplan.files import file_hash, read_json
 from nucplan.images import read_label_map
 from nucplan.layout import Dataset
@@ -20,10 +21,15 @@ VOLATILE = frozenset({"command", "created", "date", "folder", "made_by", "path",
 
 
 def raw_hashes(dataset: Dataset, progress: Progress = silent) -> dict[str, str]:
-    """SHA-256 of every file of a raw dataset, by its name relative to the dataset's folder; hidden files left out."""
+    """SHA-256 of every file of a raw dataset, by its name relative to the dataset's folder.
+
+    Hidden files are left out, and the record of the conversion, which names folders of the machine.
+    """
     # Parts may be links to folders elsewhere.
     folders = [Path(folder) for folder, _, _ in os.walk(dataset.raw, followlinks=True)]
-    files = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
+    files = sorted(
+        path for folder in folders for path in folder.iterdir() if path.is_file() and path.name != CONVERSION
+    )
     names = {path.relative_to(dataset.raw).as_posix(): path for path in files}
     shown = {name: path for name, path in names.items() if not any(part[0] == "." for part in name.split("/"))}
     return {name: file_hash(shown[name]) for name in progress(shown, f"Hashing {dataset.folder_name}")}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nucplan.datasets import find_format, folder
-from nucplan.datasets.conversion import new_dataset, with_groups, write_raw
+from nucplan.datasets.conversion import Wishes, new_dataset, with_groups, write_raw
 from nucplan.datasets.raw import RawDataset, parse_dataset_json
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.verify import verify_raw
@@ -19,7 +19,7 @@ from nucplan.layout import Roots
 
 def convert(source_folder: Path, roots: Roots, test_fraction: float | None = None) -> RawDataset:
     dataset = new_dataset(roots, 5, "Small")
-    write_raw(folder.read(source_folder), dataset, test_fraction)
+    write_raw(folder.read(source_folder), dataset, Wishes(test_fraction))
     return RawDataset(dataset)
 
 
@@ -315,7 +315,7 @@ def test_an_unknown_format_lists_the_choices():
 @pytest.mark.parametrize("name", ["dsb2018_tissue", "dsb2018_fluo", "tnbc"])
 def test_real_data_convert_with_every_nucleus(shared_data: Path, roots: Roots, name: str):
     described = json.loads((shared_data / name / "dataset.json").read_text())
-    done = write_raw(folder.read(shared_data / name), new_dataset(roots, 1, name), test_fraction=0.25)
+    done = write_raw(folder.read(shared_data / name), new_dataset(roots, 1, name), Wishes(0.25))
     verify_raw(done.dataset)
     assert done.images.total() == described["images"]
     assert done.nuclei_per_class.total() == described["nuclei"]

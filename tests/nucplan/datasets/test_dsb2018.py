@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nucplan.datasets import dsb2018
+from nucplan.datasets.layers import stack_masks
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
 
@@ -36,7 +37,8 @@ def test_a_dataset_without_colour_gets_one_channel_and_one_with_colour_keeps_thr
 def test_overlap_goes_to_the_smaller_nucleus_whatever_the_order():
     large, small = rectangle(slice(0, 8), slice(0, 8)), rectangle(slice(6, 9), slice(6, 9))
     for masks in ([large, small], [small, large]):
-        instances = dsb2018.instances_from_masks(masks)
+        instances, contested = stack_masks(masks)
+        assert contested == np.count_nonzero(large & small)
         small_id = next(i for i, mask in enumerate(masks, start=1) if mask is small)
         np.testing.assert_array_equal(instances == small_id, small)
         np.testing.assert_array_equal(instances == 3 - small_id, large & ~small)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nucplan.datasets import folder
-from nucplan.datasets.conversion import new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
@@ -18,7 +18,7 @@ from nucplan.layout import Dataset, Roots
 
 @pytest.fixture
 def dataset(plain_folder: Path, roots: Roots) -> Dataset:
-    return write_raw(folder.read(plain_folder), new_dataset(roots, 5, "Small"), 0.2).dataset
+    return write_raw(folder.read(plain_folder), new_dataset(roots, 5, "Small"), Wishes(0.2)).dataset
 
 
 def edit_json(dataset: Dataset, change: Callable[[dict], None]) -> None:

@@ -1,0 +1,86 @@
+"""Which classes of a source become classes of the dataset: kept, merged under a new name, or left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nucplan.datasets.layers import counted
+from nucplan.datasets.source import Annotated
+from nucplan.errors import NucplanError
+
+REST = "*"
+
+
+@dataclass(frozen=True)
+class ClassSelection:
+    """What ``--classes`` says of the classes of one source.
+
+    Attributes
+    ----------
+    names : class 1 to K of the dataset
+    new_of : class of the source to class of the dataset; 0 where it is left out
+    """
+
+    names: tuple[str, ...]
+    new_of: dict[int, int]
+    source_names: tuple[str, ...]
+
+    def apply(self, annotated: Annotated) -> Annotated:
+        """``annotated`` with the classes of the dataset.
+
+        Nuclei of a class that is left out become an area to ignore: a network must not learn that they are
+        background.
+        """
+        class_of = {i: self.new_of[c] for i, c in annotated.class_of.items() if self.new_of[c]}
+        dropped = [c for c in annotated.class_of.values() if not self.new_of[c]]
+        if not dropped:
+            return annotated._replace(class_of=class_of)
+        instances = np.where(np.isin(annotated.instances, list(class_of)), annotated.instances, 0)
+        now_ignored = (annotated.instances > 0) & (instances == 0)
+        ignored = now_ignored if annotated.ignored is None else now_ignored | annotated.ignored
+        reasons = counted(
+            (f"of the class {name}, which --classes leaves out", dropped.count(c))
+            for c, name in enumerate(self.source_names, start=1)
+        )
+        left_out = {**annotated.left_out, **reasons}
+        return annotated._replace(instances=instances, class_of=class_of, ignored=ignored, left_out=left_out)
+
+
+def select_classes(text: str | None, source_names: tuple[str, ...]) -> ClassSelection:
+    """Read ``--classes``: ``a,b`` keeps two, ``new=a+b`` merges two, ``rest=*`` merges whatever is not named.
+
+    Raises
+    ------
+    NucplanError
+        If a class is unknown, named twice, or nothing is named; the message lists the classes of the source.
+    """
+    if text is None:
+        kept = {i: i for i in range(1, len(source_names) + 1)}
+        return ClassSelection(source_names, kept, source_names)
+    new_of: dict[int, int] = dict.fromkeys(range(1, len(source_names) + 1), 0)
+    names: list[str] = []
+    rest = None
+    for item in text.split(","):
+        name, _, merged = (part.strip() for part in item.partition("="))
+        names.append(name)
+        for old in merged.split("+") if merged else [name]:
+            if old.strip() == REST:
+                rest = len(names)
+                continue
+            number = _number(old.strip(), source_names, text)
+            if new_of[number]:
+                raise NucplanError(f"--classes {text} names the class '{old.strip()}' twice; keep one of them.")
+            new_of[number] = len(names)
+    if rest is not None:
+        new_of = {old: new or rest for old, new in new_of.items()}
+    return ClassSelection(tuple(names), new_of, source_names)
+
+
+def _number(name: str, source_names: tuple[str, ...], text: str) -> int:
+    if name not in source_names:
+        raise NucplanError(
+            f"--classes {text}: the source has no class '{name}'; its classes are {', '.join(source_names)}."
+        )
+    return source_names.index(name) + 1

@@ -1,0 +1,88 @@
+"""What a conversion leaves beside the dataset: a row per nucleus, and what was counted on the way.
+
+``nuclei.csv`` has a row per nucleus of the dataset: its case and id there, its class and area, the image and the id
+that it has in the source, and whether the border of a tile cut it. ``conversion.json`` says which source and options
+made the dataset and what was left out, for `nucplan_verify`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from nucplan.files import write_json
+
+NUCLEI, CONVERSION = "nuclei.csv", "conversion.json"
+COLUMNS = ("case", "id", "class", "area_px", "source_image", "source_id", "cut")
+
+
+@dataclass
+class ImageRecord:
+    """One image of the source: how many nuclei it gave, and what was left out or worth a remark."""
+
+    nuclei: int
+    left_out: dict[str, int]
+    remarks: dict[str, int]
+    cases: list[str] = field(default_factory=list)
+
+
+class NucleusTable:
+    """Writes ``nuclei.csv`` row by row, so that memory does not grow with the dataset."""
+
+    def __init__(self, handle: TextIO) -> None:
+        self._rows = csv.writer(handle)
+        self._rows.writerow(COLUMNS)
+
+    def add(
+        self,
+        case: str,
+        source_image: str,
+        instances: np.ndarray,
+        source_ids: Iterable[int],
+        class_names: list[str],
+        whole_area: dict[int, int],
+    ) -> None:
+        """The nuclei of one case, ids 1 to N in ``instances`` ``(H, W)``, with what they are in the source."""
+        areas = np.bincount(instances.ravel())[1:]
+        for index, (area, source_id, name) in enumerate(zip(areas.tolist(), source_ids, class_names, strict=True), 1):
+            cut = area < whole_area[source_id]
+            self._rows.writerow((case, index, name, area, source_image, source_id, int(cut)))
+
+
+@dataclass
+class Record:
+    """What ``conversion.json`` holds."""
+
+    source: str
+    format: str
+    options: dict[str, Any]
+    images: dict[str, ImageRecord] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def total(self, kind: str) -> Counter[str]:
+        """The counts of all images, by text; ``kind`` is ``left_out`` or ``remarks``."""
+        totals: Counter[str] = Counter()
+        for image in self.images.values():
+            totals.update(getattr(image, kind))
+        return totals
+
+    def write(self, folder: Path) -> None:
+        write_json(
+            folder / CONVERSION,
+            {
+                "format": self.format,
+                "source": self.source,
+                "options": self.options,
+                "nuclei": sum(image.nuclei for image in self.images.values()),
+                "left_out": dict(self.total("left_out")),
+                "remarks": dict(self.total("remarks")),
+                "skipped": self.skipped,
+                "images": {name: vars(image) for name, image in self.images.items()},
+            },
+        )
