@@ -15,7 +15,7 @@ import numpy as np
 from nucplan.decoder_candidates import Candidate
 from nucplan.decoder_plan import DecoderPlan
 from nucplan.decoder_search import TIE, PartingCounts, ScoredSet, choose, nested_score, score_case
-from nucplan.inference.agreement import MeanMaps
+from nucplan.inference.mean_maps import MeanMaps
 from nucplan.instances import NucleusProbabilities
 
 # Names of configs whose maps are averaged.

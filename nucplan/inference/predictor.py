@@ -19,8 +19,9 @@ from nucplan.datasets.raw import check_pixel_size, parse_labels
 from nucplan.decoder_plan import DecoderPlan, needs_boundary
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash, read_json
-from nucplan.inference.agreement import MeanMaps, agreement, compact
+from nucplan.inference.agreement import agreement, compact
 from nucplan.inference.choice import Choice, read_choice, with_decoder
+from nucplan.inference.mean_maps import MeanMaps
 from nucplan.inference.placement import at_image_grid
 from nucplan.inference.tiles import has_boundary, predict_probabilities
 from nucplan.instances import Instances, NucleusProbabilities, decode, relabelled
