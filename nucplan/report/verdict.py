@@ -117,7 +117,8 @@ def _finding(baseline: str, one: Comparison) -> str:
 def _effect(one: Comparison) -> str:
     found = one.difference
     mean, low, high = (number_text(value, 3) for value in (abs(found.mean), found.low, found.high))
-    sign = "-" if found.mean < 0 and mean != ".000" else "+"
+    # What trails does so by a positive amount; its interval says the direction once more.
+    sign = "+" if found.mean > 0 else ""
     interval = "" if math.isnan(found.low) else f" [{low}, {high}]"
     return f"{sign}{mean} {one.title}{interval}"
 

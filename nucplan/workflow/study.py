@@ -132,7 +132,7 @@ class Study:
         """Which networks of the first seed predict by default."""
         command = self._command("python", "-m", "trainers.choose_ensemble", str(dataset.id), *self._networks())
         return Job(
-            f"choose/{dataset.folder_name}",
+            choice_name(dataset),
             command,
             inputs=(dataset.plans(), *(path for job in trainings for path in job.outputs)),
             outputs=(dataset.results / CHOICE,),
@@ -148,7 +148,7 @@ class Study:
         folders = [dataset.part(kind, "Ts") for kind in ("images", "labels", "instances")]
         files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
         return Job(
-            f"test/{dataset.folder_name}",
+            scoring_name(dataset),
             command,
             inputs=(*choice.inputs, *choice.outputs, *(folder for folder in folders if folder.is_dir()), *files),
             outputs=(output,),
@@ -226,6 +226,16 @@ class Study:
 def training_name(dataset: Dataset, config: str, fold: int, seed: int = 0) -> str:
     """The name of the job that trains a fold; stock nnU-Net is the config `REFERENCE`."""
     return "/".join(["train", dataset.folder_name, config, *([f"seed_{seed}"] if seed else []), f"fold_{fold}"])
+
+
+def choice_name(dataset: Dataset) -> str:
+    """The name of the job that chooses the ensemble."""
+    return f"choose/{dataset.folder_name}"
+
+
+def scoring_name(dataset: Dataset) -> str:
+    """The name of the job that scores the test part."""
+    return f"test/{dataset.folder_name}"
 
 
 def _holds_files(folder: Path) -> bool:

@@ -127,6 +127,14 @@ def test_crops_name_the_field_on_which_configs_differ(dataset):
     assert [crop["differing"] for crop in crops] == sorted((crop["differing"] for crop in crops), reverse=True)
 
 
+def test_a_choice_that_failed_says_so_in_the_words_of_its_job(dataset):
+    made(dataset)
+    log = dataset.roots.raw.parent / "compared" / "logs" / f"choose.{dataset.folder_name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("$ python -m trainers.choose_ensemble\nno space left.\n")
+    assert f"choose/{dataset.folder_name} failed: no space left." in made(dataset)["page"]
+
+
 def test_the_ensemble_and_the_test_part_are_shown_where_they_are_there(dataset):
     assert "There is no choice of an ensemble here. It is made when all trainings are there." in made(dataset)["page"]
     option = {"configs": ["boundary"], "score": 0.5, "merges": 1, "splits": 2, "decoder": {"name": "tempered"}}

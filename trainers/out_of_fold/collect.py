@@ -18,6 +18,8 @@ from nucplan.report.ablation import primary_scores
 from nucplan.report.across_seeds import across_seeds, seed_noise
 from nucplan.report.crops import compare_field
 from nucplan.report.verdict import verdict
+from nucplan.workflow.local import log_file
+from nucplan.workflow.study import choice_name, scoring_name
 from planners.explain import in_words
 from trainers.out_of_fold.comparison import Compared, ReportRequest, compare
 from trainers.out_of_fold.curves import costs, curves
@@ -163,15 +165,17 @@ def _png(picture: np.ndarray) -> bytes:
 
 def _ensemble(dataset: Dataset, request: ReportRequest) -> dict[str, Any]:
     """The choice and the scores of the test part, where they are of these very networks; else why not."""
-    inference, no_inference = _if_of_these(dataset.results / CHOICE, dataset, request)
-    test, no_test = _if_of_these(request.output / dataset.folder_name / "test.json", dataset, request)
+    inference, no_inference = _if_of_these(dataset.results / CHOICE, choice_name(dataset), dataset, request)
+    scores = request.output / dataset.folder_name / "test.json"
+    test, no_test = _if_of_these(scores, scoring_name(dataset), dataset, request)
     return {"inference": inference, "no_inference": no_inference, "test": test, "no_test": no_test}
 
 
-def _if_of_these(path: Path, dataset: Dataset, request: ReportRequest) -> tuple[Any, str | None]:
-    """What a file holds, or why it does not count."""
+def _if_of_these(path: Path, job: str, dataset: Dataset, request: ReportRequest) -> tuple[Any, str | None]:
+    """What the file of a job holds, or why it is not there or does not count."""
     if not path.is_file():
-        return None, "It is made when all trainings are there."
+        log = log_file(request.logs, job)
+        return None, f"{job} failed: {last_words(log)}" if log.is_file() else "It is made when all trainings are there."
     content = read_json(path)
     if set(content.get("among", ())) != set(request.configs) or not set(content["folds"]) <= set(request.folds):
         return None, f"{path.name} is of other configs or folds than this report."

@@ -38,8 +38,8 @@ def test_three_seeds_above_the_noise_floor_allow_better():
 
 def test_worse_needs_as_much_as_better():
     found = difference(-0.017, -0.026, -0.006)
-    assert said(replace(BETTER, difference=found)) == "boundary is worse than baseline by -.017 PQ [-.026, -.006]."
-    assert "trails baseline by -.017 PQ [-.026, -.006], which" in said(replace(UNSURE, difference=found))
+    assert said(replace(BETTER, difference=found)) == "boundary is worse than baseline by .017 PQ [-.026, -.006]."
+    assert "trails baseline by .017 PQ [-.026, -.006], which" in said(replace(UNSURE, difference=found))
 
 
 def test_one_seed_without_the_test_leads_and_says_what_would_tell():
