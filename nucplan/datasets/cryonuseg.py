@@ -20,6 +20,7 @@ SOURCE/Annotator 1 (biologist second round of manual marks up)/<same>/   and
 SOURCE/Annotator 2 (bioinformatician)/<same>/label masks modify/"""
 
 IMAGES, LABELS = "tissue images", "label masks modify"
+NO_PATIENTS = "Each image is a group of its own: the source does not say which of them come from one patient."
 ANNOTATORS = {
     "biologist": "Annotator 1 (biologist)",
     "biologist-again": "Annotator 1 (biologist second round of manual marks up)",
@@ -42,6 +43,7 @@ def read(folder: Path, track: Track = iter, annotator: str = "biologist") -> Sou
         licence=FORMAT.licence,
         citation="CryoNuSeg, Mahbod et al. 2021, doi 10.1016/j.compbiomed.2021.104349",
         faults=faults,
+        remarks=(NO_PATIENTS,),
     )
 
 

@@ -75,13 +75,12 @@ def _files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     masks = next((folder / name for name in MASKS if (folder / name).is_dir()), None)
     pictures = _by_stem(images, TIFF_SUFFIXES)
     if masks is not None:
-        labels = {_without_ending(stem): path for stem, path in _by_stem(masks, LABEL_SUFFIXES).items()}
-        return pictures, labels
+        return pictures, _by_image(_by_stem(masks, LABEL_SUFFIXES))
     beside = {s: path for s, path in _by_stem(images, LABEL_SUFFIXES).items() if s.endswith(ENDINGS)}
     pictures = {stem: path for stem, path in pictures.items() if stem not in beside}
     if not pictures:
         raise NucplanError(f"{images} holds no TIFF image; see nucplan_convert --list ome.")
-    return pictures, {_without_ending(stem): path for stem, path in beside.items()}
+    return pictures, _by_image(beside)
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -97,8 +96,15 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
-def _without_ending(stem: str) -> str:
-    return next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending)), stem)
+def _by_image(masks: dict[str, Path]) -> dict[str, Path]:
+    """Masks by the stem of their image."""
+    found: dict[str, Path] = {}
+    for stem, path in masks.items():
+        image = next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending)), stem)
+        if image in found:
+            raise NucplanError(f"{path} and {found[image]} are both masks of one image; move one of them away.")
+        found[image] = path
+    return found
 
 
 def _header(path: Path) -> Stack:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import add
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,15 +69,23 @@ def read_planes(stack: Stack, indices: Sequence[int]) -> np.ndarray:
 
     def read(file: tifffile.TiffFile, path: Path) -> np.ndarray:
         if stack.pages is not None:
-            return np.stack([file.pages[stack.pages[i]].asarray() for i in indices], axis=-1)
+            return _from_pages([file.pages[stack.pages[i]] for i in indices])
         series = file.series[0]
-        axis = _plane_axis(series, path)
-        pixels = series.asarray()
-        pixels = pixels[np.newaxis] if axis is None else np.moveaxis(pixels, axis, 0)
-        flat = pixels.reshape(stack.planes, *[n for name, n in _sizes(series) if name in "YX"])
-        return np.moveaxis(flat[list(indices)], 0, -1)
+        axis, size = _plane_axis(series, path), tuple(n for name, n in _sizes(series) if name in "YX")
+        if len(series.pages) == stack.planes and series.keyframe.shape == size:
+            return _from_pages([series.pages[i] for i in indices])
+        pixels = series.asarray() if axis is None else np.moveaxis(series.asarray(), axis, 0)
+        return np.moveaxis(pixels.reshape(stack.planes, *size)[list(indices)], 0, -1)
 
     return _opened(stack.path, read)
+
+
+def _from_pages(pages: Sequence[tifffile.TiffPage | tifffile.TiffFrame]) -> np.ndarray:
+    """``(H, W, C)`` of pages of one plane each; no more than these are in memory."""
+    found = np.empty((len(pages), *pages[0].shape), pages[0].dtype)
+    for plane, page in zip(found, pages, strict=True):
+        plane[:] = page.asarray()
+    return np.moveaxis(found, 0, -1)
 
 
 def _opened(path: Path, look: Callable[[tifffile.TiffFile, Path], Found]) -> Found:
@@ -97,13 +104,12 @@ def _opened(path: Path, look: Callable[[tifffile.TiffFile, Path], Found]) -> Fou
 def _header(file: tifffile.TiffFile, path: Path) -> Stack:
     if found := _mibi_pages(file):
         pages, names = zip(*found, strict=True)
-        _check_whole([file.pages[page] for page in pages], path)
         first = file.pages[pages[0]]
         return Stack(path, len(pages), names, first.dtype, _resolution(first), pages)
     series = file.series[0]
     if sum(other.shape == series.shape for other in file.series) > 1:
         raise NucplanError(f"{path} holds {len(file.series)} images; save each in a file of its own.")
-    _check_whole(series.pages, path)
+    _check_whole(series, path)
     axis = _plane_axis(series, path)
     planes = 1 if axis is None else series.shape[axis]
     is_rgb = axis is not None and series.axes[axis] == "S" and series.keyframe.photometric.name == "RGB"
@@ -112,12 +118,10 @@ def _header(file: tifffile.TiffFile, path: Path) -> Stack:
     return Stack(path, planes, names, series.dtype, described and described.mpp, is_rgb=is_rgb)
 
 
-def _check_whole(pages: Iterable[tifffile.TiffPage | tifffile.TiffFrame | None], path: Path) -> None:
-    """Refuse a file that ends before its pixels do: tifffile would fill some of them with zeros."""
-    for page in pages:
-        ends = [] if page is None else map(add, page.dataoffsets, page.databytecounts)
-        if page is None or max(ends, default=0) > page.parent.filehandle.size:
-            raise NucplanError(f"{path} is damaged or cut short (planes are missing); copy or export it again.")
+def _check_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse an image with planes in a file that is missing: tifffile would put zeros there."""
+    if any(page is None for page in series.pages):
+        raise NucplanError(f"{path} lacks planes that its header lists; restore the files that belong to it.")
 
 
 def _plane_axis(series: tifffile.TiffPageSeries, path: Path) -> int | None:
