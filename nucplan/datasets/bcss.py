@@ -86,7 +86,8 @@ def _patient(stem: str) -> str:
 
 
 def _part(stem: str, test: str) -> Part:
-    return "Ts" if test == "hospitals" and stem.split("-")[1:2] and stem.split("-")[1] in TEST_HOSPITALS else "Tr"
+    hospital = stem.split("-")[1:2]
+    return "Ts" if test == "hospitals" and TEST_HOSPITALS.intersection(hospital) else "Tr"
 
 
 def _pixel_size(stems: dict[str, Pair]) -> float | None:

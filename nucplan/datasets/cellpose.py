@@ -7,35 +7,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from nucplan.datasets.cellpose_names import SEGMENTATION, Names
 from nucplan.datasets.label_files import read_ids
 from nucplan.datasets.layers import ids_of
 from nucplan.datasets.multiplex import Planes, find_factors, told
-from nucplan.datasets.pairs import Pair, case_name
+from nucplan.datasets.pairs import case_name
 from nucplan.datasets.pickles import read_objects
 from nucplan.datasets.planes import read_header
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
-from nucplan.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, checked_label_map, read_image
+from nucplan.images import TIFF_SUFFIXES, checked_label_map, read_image
 
 LAYOUT = """SOURCE/<x>.tif|png|jpg                  grey, RGB, or TIFF of several planes; perhaps in train/ and test/
 SOURCE/<x>_masks.tif|tiff|png           instance ids; else <x>_cp_masks.*, else <x>_seg.npy"""
 
 PARTS: dict[str, Part] = {"train": "Tr", "test": "Ts"}
-MASK_SUFFIXES = (".tif", ".tiff", ".png")
-WRITTEN_BY_CELLPOSE, SEGMENTATION = "_cp_masks", "_seg.npy"
-NO_IMAGES = ("_masks", "_cp_masks", "_flows", "_cp_flows", "_outlines", "_cp_outlines", "_cp_output", "_cp_dP")
-
-
-class Names(NamedTuple):
-    """What names end with."""
-
-    masks: str
-    images: str
 
 
 def read(
@@ -50,26 +40,27 @@ def read(
     """
     check_folder(folder)
     names = Names(mask_filter, img_filter)
-    places = {folder / name: part for name, part in PARTS.items() if (folder / name).is_dir()} or {folder: "Tr"}
-    pairs: list[tuple[str, Pair, Part]] = []
+    pairs: dict[Path, tuple[Path, Part]] = {}
     faults: list[str] = []
-    for place, part in places.items():
-        for path in _images(place, names):
-            stem = path.stem.removesuffix(img_filter)
-            if (masks := _masks(path, stem, names)) is None:
-                faults.append(f"{path} has no {stem}{mask_filter}.tif, .tiff or .png; add it or remove the image.")
+    for place, part in _places(folder).items():
+        images = names.images_in(place)
+        faults.extend(names.orphans(place, images))
+        for path in images:
+            if (masks := names.masks_of(path)) is None:
+                wanted = f"{names.stem(path)}{mask_filter}.tif, .tiff or .png"
+                faults.append(f"{path} has no {wanted}; add it or remove the image.")
             else:
-                pairs.append((case_name(stem), Pair(path, masks), part))
+                pairs[path] = (masks, part)
     if not pairs and not faults:
         raise NucplanError(f"{folder} holds no image; expected are <x>.tif and <x>{mask_filter}.tif.")
-    stacks, markers, more_faults = _stacks([files.image for _, files, _ in pairs])
+    stacks, markers, more_faults = _stacks(list(pairs))
     factors, unread = find_factors(list(stacks.values()), track)
     refused = more_faults | unread
     return Source(
         cases=[
-            Case(name, files.image, partial(_load, files, stacks.get(files.image), factors, trust), part)
-            for name, files, part in pairs
-            if files.image not in refused
+            Case(case_name(names.stem(path)), path, partial(_load, path, masks, stacks.get(path), factors, trust), part)
+            for path, (masks, part) in pairs.items()
+            if path not in refused
         ],
         markers=markers,
         faults=(*faults, *refused.values()),
@@ -77,25 +68,8 @@ def read(
     )
 
 
-def _images(folder: Path, names: Names) -> list[Path]:
-    """Images, without what Cellpose writes beside them."""
-    others = {names.masks, *NO_IMAGES} - {names.images}
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and path.stem.endswith(names.images)
-        and not path.stem.endswith(tuple(others))
-    ]
-
-
-def _masks(image: Path, stem: str, names: Names) -> Path | None:
-    ends = [f"{end}{suffix}" for end in (names.masks, WRITTEN_BY_CELLPOSE) for suffix in MASK_SUFFIXES]
-    if names.masks == SEGMENTATION:
-        ends = []
-    candidates = [f"{base}{end}" for end in (*ends, SEGMENTATION) for base in (stem, image.stem)]
-    return next((image.with_name(name) for name in candidates if image.with_name(name).is_file()), None)
+def _places(folder: Path) -> dict[Path, Part]:
+    return {folder / name: part for name, part in PARTS.items() if (folder / name).is_dir()} or {folder: "Tr"}
 
 
 def _stacks(images: list[Path]) -> tuple[dict[Path, Planes], tuple[str, ...] | None, dict[Path, str]]:
@@ -121,11 +95,10 @@ def _stacks(images: list[Path]) -> tuple[dict[Path, Planes], tuple[str, ...] | N
     return stacks, names, faults
 
 
-def _load(files: Pair, planes: Planes | None, factors: np.ndarray | None, trust: bool) -> Annotated:
-    image, remarks = (read_image(files.image), {}) if planes is None else planes.read(factors)
-    is_pickle = files.labels.name.endswith(SEGMENTATION)
-    instances = _segmentation(files.labels, trust) if is_pickle else read_ids(files.labels)
-    return Annotated(image, instances, dict.fromkeys(ids_of(instances), 1), remarks=remarks)
+def _load(image: Path, masks: Path, planes: Planes | None, factors: np.ndarray | None, trust: bool) -> Annotated:
+    pixels, remarks = (read_image(image), {}) if planes is None else planes.read(factors)
+    instances = _segmentation(masks, trust) if masks.name.endswith(SEGMENTATION) else read_ids(masks)
+    return Annotated(pixels, instances, dict.fromkeys(ids_of(instances), 1), remarks=remarks)
 
 
 def _segmentation(path: Path, trust: bool) -> np.ndarray:

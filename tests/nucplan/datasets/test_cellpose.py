@@ -118,8 +118,12 @@ def test_planes_of_a_stack_become_channels_in_their_order(tmp_path: Path, writte
 def test_what_is_missing_is_named(source: Path, tmp_path: Path):
     (source / "a_masks.png").unlink()
     found = cellpose.read(source)
-    assert re.search(r"a\.tif has no a_masks\.tif, \.tiff or \.png", found.faults[0])
+    assert re.search(r"a\.tif has no a_masks\.tif, \.tiff or \.png; add it", found.faults[0])
     assert [case.name for case in found.cases] == ["b", "c"]
+    (source / "b.tif").unlink()
+    (source / "c.tif").unlink()
+    faults = " ".join(cellpose.read(source).faults)
+    assert re.search(r"b_cp_masks\.png has no image b\.tif.*c_seg\.npy has no image c\.tif", faults)
     (tmp_path / "empty").mkdir()
     with pytest.raises(NucplanError, match=r"holds no image; expected are <x>\.tif"):
         cellpose.read(tmp_path / "empty")
@@ -155,3 +159,12 @@ def test_real_images_come_back_nucleus_by_nucleus(shared_data: Path, tmp_path: P
     segmentation(tmp_path / f"{second}_seg.npy", read_label_map(real / "labels" / f"{second}.png").astype(np.uint16))
     for case in cellpose.read(tmp_path).cases:
         same_partition(case.load().instances, read_label_map(real / "labels" / f"{case.name}.png"))
+
+
+def test_float_stacks_get_one_factor_per_plane(tmp_path: Path, touching: np.ndarray):
+    stack = np.stack([touching > 0, touching > 1]).astype(np.float32) / 4
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    write_label_map(tmp_path / "a_masks.tif", touching)
+    found = cellpose.read(tmp_path)
+    assert "channel_1 x 262140, channel_2 x 262140" in found.remarks[0]
+    assert found.cases[0].load().image.max() == 65_535

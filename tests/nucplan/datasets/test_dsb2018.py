@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from nucplan.datasets import dsb2018
+from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
 from nucplan.datasets.layers import stack_masks
 from nucplan.errors import NucplanError
 from nucplan.images import read_image, read_label_map, write_image
+from nucplan.layout import Roots
 
 
 def add_image(folder: Path, name: str, colour: tuple[int, int, int], masks: list[np.ndarray]) -> None:
@@ -153,3 +155,13 @@ def test_real_images_come_back_nucleus_by_nucleus(shared_data: Path, tmp_path: P
         found = case.load()
         same_partition(found.instances, read_label_map(real / "labels" / f"{case.name}.png"))
         np.testing.assert_array_equal(found.image, read_image(real / "images" / f"{case.name}.png"))
+
+
+def test_a_damaged_image_does_not_stop_the_others(tmp_path: Path, roots: Roots):
+    for name in "ab":
+        add_image(tmp_path, name, (9, 9, 9), [rectangle(slice(0, 3), slice(0, 3))])
+    path = tmp_path / "a" / "images" / "a.png"
+    path.write_bytes(path.read_bytes()[:40])
+    done = write_raw(dsb2018.read(tmp_path), new_dataset(roots, 1, "One"), Wishes(skip_bad=True))
+    assert list(done.record.images) == ["b"]
+    assert "a.png is damaged" in done.record.skipped[0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ import tifffile
 
 from nucplan.datasets import ome
 from nucplan.datasets.multiplex import NEGATIVE
+from nucplan.datasets.record import CONVERSION
 from nucplan.errors import NucplanError
 from nucplan.images import write_image, write_label_map
 
@@ -147,6 +149,7 @@ def test_intensities_that_are_fractions_get_one_factor_per_marker_for_all_images
     found = ome.read(source)
     assert "DAPI x 131070, CD3 x 3276.75, CD20 x 1." in found.remarks[0]
     raw = written(found)
+    assert json.loads((raw.dataset.raw / CONVERSION).read_text())["notes"] == list(found.remarks)
     np.testing.assert_array_equal(np.unique(raw.image("a")[..., 0]), [0, 65_535])
     np.testing.assert_array_equal(np.unique(raw.image("b")[..., 1]), [0, 32_768])
     assert found.cases[1].load().remarks[NEGATIVE] == int((pixels == 0).sum())

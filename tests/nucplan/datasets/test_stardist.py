@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,12 @@ def test_the_test_folder_becomes_the_test_part(source: Path, written, touching: 
 def test_one_pair_of_folders_is_understood_too(source: Path):
     cases = stardist.read(source / "dsb2018" / "train").cases
     assert [(case.name, case.part) for case in cases] == [("a", "Tr")]
+
+
+def test_two_unpacked_copies_are_not_guessed_between(source: Path):
+    shutil.copytree(source / "dsb2018", source / "dsb2018 (1)")
+    with pytest.raises(NucplanError, match=r"dsb2018 and dsb2018 \(1\) both hold"):
+        stardist.read(source)
 
 
 def test_bad_sources_are_refused_by_name(source: Path, touching: np.ndarray):
