@@ -15,7 +15,7 @@ from nucplan.datasets.ome_xml import read_ome_xml
 from nucplan.decoders import silent_decoders
 from nucplan.errors import NucplanError
 
-TARGET, MASS, KIND, EXPRESSION = "channel.target", "channel.mass", "image.type", "SIMS"
+TARGET, MASS = "channel.target", "channel.mass"
 # TIFF tags count pixels per inch (2) or per centimetre (3).
 MICRONS_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 # Besides C, what tifffile calls the axis of planes whose meaning a file does not tell, and of samples in a pixel.
@@ -141,14 +141,14 @@ def _sizes(series: tifffile.TiffPageSeries) -> list[tuple[str, int]]:
 
 
 def _mibi_pages(file: tifffile.TiffFile) -> list[tuple[int, str]]:
-    """Number and marker of each page whose description, in JSON, names a target."""
+    """Number and marker of each page whose description, in JSON, names a target; optical pictures have none."""
     found = []
     for index, page in enumerate(file.pages):
         described = _json(page.description)
         if described is None:
             # Files of other kinds have no such page at all, and may have very many.
             break
-        if TARGET in described and described.get(KIND, EXPRESSION) == EXPRESSION:
+        if TARGET in described:
             found.append((index, str(described[TARGET] or described.get(MASS, f"channel_{index + 1}"))))
     return found
 
