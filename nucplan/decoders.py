@@ -30,7 +30,7 @@ _silencing = threading.Lock()
 def decode_picture(content: bytes) -> np.ndarray | None:
     """``(H, W)`` or ``(H, W, 3 or 4)`` RGB(A) of a PNG, JPEG or BMP, palettes as colours; None if it is damaged."""
     try:
-        with _silence():
+        with silent_decoders():
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
@@ -66,7 +66,7 @@ def decode_tiff(path: Path, colours: bool) -> np.ndarray | None:
     """
     # tifffile meets damaged files with whatever its struct and codec calls raise.
     try:
-        with _silence(), tifffile.TiffFile(path) as file:
+        with silent_decoders(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             pixels, photometric = series.asarray(), series.keyframe.photometric.name
             copies = sum(other.shape == series.shape for other in file.series)
@@ -85,7 +85,7 @@ def decode_tiff(path: Path, colours: bool) -> np.ndarray | None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silent_decoders() -> Iterator[None]:
     """Nothing on standard error: libpng and OpenCV write to the descriptor itself, past Python."""
     logger = logging.getLogger("tifffile")
     with _silencing:

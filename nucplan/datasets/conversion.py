@@ -142,6 +142,7 @@ def write_raw(
     parts = _parts(source.cases, groups, wishes.test_fraction)
     done = Conversion(dataset, record or Record("", "", {}))
     done.record.skipped.extend(source.faults)
+    done.record.notes.extend(source.remarks)
     with atomic_path(dataset.raw) as staging:
         staging.mkdir(parents=True)
         with open(staging / NUCLEI, "w", newline="", encoding="utf-8") as handle:

@@ -57,13 +57,14 @@ class NucleusTable:
 
 @dataclass
 class Record:
-    """What ``conversion.json`` holds."""
+    """What ``conversion.json`` holds; ``notes`` are the remarks of the reader, such as factors of intensities."""
 
     source: str
     format: str
     options: dict[str, Any]
     images: dict[str, ImageRecord] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def total(self, kind: str) -> Counter[str]:
         """The counts of all images, by text; ``kind`` is ``left_out`` or ``remarks``."""
@@ -83,6 +84,7 @@ class Record:
                 "left_out": dict(self.total("left_out")),
                 "remarks": dict(self.total("remarks")),
                 "skipped": self.skipped,
+                "notes": self.notes,
                 "images": {name: vars(image) for name, image in self.images.items()},
             },
         )

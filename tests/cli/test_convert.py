@@ -37,7 +37,7 @@ def test_options_override_what_the_source_says(source: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cellpose", "SOURCE", "7", "Demo"], "choose one of dsb2018, folder"),
+        (["celpose", "SOURCE", "7", "Demo"], "choose one of "),
         (["folder", "nowhere", "7", "Demo"], "folder nowhere does not exist"),
         (["dsb2018", "nowhere", "7", "Demo"], "folder nowhere does not exist"),
         (["folder", __file__, "7", "Demo"], "is not a folder; unpack it"),
@@ -64,5 +64,4 @@ def test_the_list_names_every_format(capsys: pytest.CaptureFixture):
         main(["--list"])
     assert left.value.code == 0
     said = capsys.readouterr().out
-    assert "folder:" in said
-    assert "dsb2018:" in said
+    assert {"folder", "dsb2018"} < {line.split(" ")[0] for line in said.splitlines()}
