@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nucplan.datasets.layers import HIDDEN, OVERLAP, counted
+from nucplan.datasets.layers import HIDDEN, OVERLAP, counted, ids_of
 from nucplan.datasets.pickles import read_objects
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.stacks import eight_bit, read_row, row_origin, stack_shape
@@ -118,18 +118,24 @@ def merge_channels(layers: np.ndarray) -> tuple[np.ndarray, dict[int, int], int,
         # Ids of any size would make the table of areas as long; only which are equal matters.
         layers = np.unique(layers, return_inverse=True)[1].reshape(layers.shape) + int(layers.min() > 0)
     stride = 10 ** len(str(int(layers.max(initial=0))))
-    pairs = np.where(layers > 0, layers + stride * np.arange(len(layers))[:, None, None], 0)
-    areas = np.bincount(pairs.ravel(), minlength=1)
-    instances = np.zeros(layers.shape[1:], np.int32)
-    smallest = np.full(layers.shape[1:], layers.size + 1)
-    for layer in pairs:
-        mine = (layer > 0) & (areas[layer] <= smallest)
-        instances[mine] = layer[mine]
-        smallest[mine] = areas[layer[mine]]
-    visible = np.flatnonzero(np.bincount(instances.ravel()))
-    class_of = {i: i // stride + 1 for i in visible.tolist() if i}
-    contested = int(((layers > 0).sum(0) > 1).sum())
-    return instances, class_of, contested, np.count_nonzero(areas[1:]) - len(class_of)
+    offsets = stride * np.arange(len(layers), dtype=np.int32)[:, None, None]
+    pairs = np.where(layers > 0, layers + offsets, 0)
+    instances = pairs.max(0)
+    several = np.count_nonzero(pairs, 0) > 1
+    hidden = 0
+    if several.any():
+        before = len(ids_of(pairs))
+        instances[several] = _smallest(pairs[:, several], np.bincount(pairs.ravel()))
+        hidden = before - len(ids_of(instances))
+    class_of = {i: i // stride + 1 for i in ids_of(instances)}
+    return instances, class_of, int(several.sum()), hidden
+
+
+def _smallest(pairs: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """For each of n pixels the pair of the smallest area in ``pairs`` (K, n), of equal ones the last."""
+    backwards = pairs[::-1]
+    best = np.where(backwards > 0, areas[backwards], areas.sum()).argmin(0)
+    return backwards[best, np.arange(len(best))]
 
 
 def _by_place(folder: Path, name: str) -> dict[tuple[str, ...], Path]:
@@ -185,10 +191,17 @@ def _tissues(fold: Fold, count: int, trust: bool) -> list[str | None]:
 def _load(fold: Fold, index: int, tissue: str | None) -> Annotated:
     image = eight_bit(read_row(fold.images, index), row_origin(fold.images, index))
     masks = read_row(fold.masks, index)[..., : len(CLASSES)]
-    layers = checked_label_map(np.moveaxis(masks, 2, 0), row_origin(fold.masks, index))
+    layers = np.ascontiguousarray(np.moveaxis(_ids(masks, row_origin(fold.masks, index)), 2, 0))
     instances, class_of, contested, hidden = merge_channels(layers)
     remarks = counted([(OVERLAP, contested), (f"images of the tissue {tissue}", int(tissue is not None))])
     return Annotated(image, instances, class_of, None, counted([(HIDDEN, hidden)]), remarks)
+
+
+def _ids(masks: np.ndarray, origin: Path) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        ids = masks.astype(np.int32)
+    # What survives the cast needs no closer look, which would take as long as all else.
+    return ids if (ids == masks).all() and ids.min() >= 0 else checked_label_map(masks, origin)
 
 
 def _size(shape: tuple[int, int, int]) -> str:
