@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nucplan.cli import convert
 from nucplan.datasets import pannuke
 from nucplan.datasets.layers import HIDDEN, OVERLAP
+from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
+from nucplan.layout import Roots, find_dataset
 
-from .touching import HEIGHT, WIDTH, Intruder, assert_same_nuclei, picture
+from .touching import HEIGHT, WIDTH, Intruder, assert_same_nuclei, class_map, picture
 
 LAYOUTS = {
     "official": ("Fold {}/images/fold{}/images.npy", "Fold {}/masks/fold{}/masks.npy"),
@@ -104,6 +108,20 @@ def test_the_third_fold_of_the_official_triple_is_the_test_part(tmp_path: Path, 
         save_fold(tmp_path, number, images=1)
     parts = {case.name[:5]: case.part for case in pannuke.read(tmp_path, split=split).cases}
     assert parts == {fold: "Ts" if fold == test else "Tr" for fold in ("fold1", "fold2", "fold3")}
+
+
+def test_a_converted_split_passes_verification(tmp_path: Path, roots: Roots):
+    for number in (1, 2, 3):
+        save_fold(tmp_path, number, images=1)
+    options = ["--set", "split=3", "--root", str(tmp_path / "root")]
+    assert convert.main(["pannuke", str(tmp_path), "1", "PanNuke", *options]) == 0
+    dataset = find_dataset(roots, 1)
+    verify_raw(dataset)
+    raw = RawDataset(dataset)
+    assert (raw.cases("Tr"), raw.cases("Ts")) == (["fold2_0000", "fold3_0000"], ["fold1_0000"])
+    assert raw.info.class_names == pannuke.CLASSES
+    labels, class_of = expected()
+    np.testing.assert_array_equal(raw.classes_map("fold1_0000", "Ts"), class_map(labels, class_of))
 
 
 def test_folds_counted_from_0_are_numbered_as_the_official_ones(tmp_path: Path):
