@@ -49,7 +49,8 @@ def ids_of(instances: np.ndarray) -> list[int]:
     if small:
         # Counting takes a tenth of the time of sorting.
         return (np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1).tolist()
-    return np.unique(np.append(instances, 0))[1:].tolist()
+    ids = np.unique(instances)
+    return ids[ids != 0].tolist()
 
 
 def majority_classes(instances: np.ndarray, classes: np.ndarray) -> tuple[dict[int, int], int]:

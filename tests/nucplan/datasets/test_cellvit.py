@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from nucplan.datasets import cellvit
 from nucplan.errors import NucplanError
-from nucplan.images import write_image
+from nucplan.files import read_json
+from nucplan.images import read_label_map, write_image
 
 from .touching import CLASS_OF, Intruder, assert_same_nuclei, class_map, label_map, picture
 
@@ -72,6 +74,16 @@ def test_a_file_cut_short_is_refused(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(NucplanError, match=r"a\.npy is damaged or cut short"):
         cellvit.read(tmp_path).cases[0].load()
+
+
+def test_real_nuclei_come_back_as_they_were(tmp_path: Path, shared_data: Path):
+    image = sorted((shared_data / "tnbc/images").glob("*.png"))[0]
+    labels = read_label_map(shared_data / "tnbc/labels" / image.name)
+    class_of = {int(i): c for i, c in read_json(shared_data / "tnbc/classes" / f"{image.stem}.json").items()}
+    save(tmp_path, stem="real", labels={"inst_map": labels, "type_map": class_map(labels, class_of)})
+    (tmp_path / "label_map.yaml").write_text("{1: a, 2: b, 3: c, 4: d}")
+    shutil.copy(image, tmp_path / "train/images/real.png")
+    assert_same_nuclei(cellvit.read(tmp_path).cases[0].load(), labels, class_of)
 
 
 @pytest.mark.parametrize("text", ["[a, b]", "{a: 1}", "{0: background}", "{1: [", "{-1: a}"])

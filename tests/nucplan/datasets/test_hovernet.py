@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from nucplan.datasets import hovernet
 from nucplan.datasets.class_maps import CLASSLESS
 from nucplan.datasets.polygons import TOO_FEW_POINTS
 from nucplan.errors import NucplanError
-from nucplan.images import write_image
+from nucplan.images import read_label_map, write_image
 
 from .touching import CLASS_OF, assert_same_nuclei, class_map, label_map, picture
 
@@ -114,6 +115,21 @@ def test_contours_through_the_outermost_pixels_give_the_pixels_back(tmp_path: Pa
     assert_same_nuclei(loaded, label_map(), CLASS_OF)
     assert sorted(loaded.class_of) == [3, 7, 12]
     assert not loaded.remarks
+
+
+def test_real_nuclei_come_back_from_both_predictions(tmp_path: Path, shared_data: Path):
+    image = sorted((shared_data / "tnbc/images").glob("*.png"))[0]
+    labels = read_label_map(shared_data / "tnbc/labels" / image.name)
+    ids = np.unique(labels)[1:].tolist()
+    save_mat(tmp_path / "mat", "real", inst_map=labels, inst_uid=np.array([ids]), inst_type=np.ones((len(ids), 1)))
+    save_json(tmp_path / "json", {str(i): {"contour": contour(labels == i), "type": 1} for i in ids}, "real")
+    for folder in ("mat", "json"):
+        shutil.copy(image, tmp_path / folder / "images/real.png")
+    as_mat, as_json = (hovernet.read(tmp_path / folder).cases[0].load() for folder in ("mat", "json"))
+    assert_same_nuclei(as_mat, labels, dict.fromkeys(ids, 1))
+    assert sorted(as_json.class_of) == ids
+    # An outline tells nothing of holes.
+    assert np.count_nonzero(as_json.instances != labels) < 0.01 * np.count_nonzero(labels)
 
 
 def test_nuclei_of_class_0_and_without_points_are_counted(tmp_path: Path):
