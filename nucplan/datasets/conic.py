@@ -38,7 +38,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     if len(names) != shape[0]:
         raise NucplanError(f"{folder / 'patch_info.csv'} names {len(names)} patches of {shape[0]}; download it again.")
     return Source(
-        cases=[Case(name, row_origin(labels, i), partial(_load, images, labels, i)) for i, name in enumerate(names)],
+        cases=[Case(name, row_origin(images, i), partial(_load, images, labels, i)) for i, name in enumerate(names)],
         class_names=CLASSES,
         groups={name: name.rpartition("-")[0] or name for name in names},
         mpp=0.5,

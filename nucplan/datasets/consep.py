@@ -52,7 +52,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     """
     pairs, faults = find_pairs(folder, (".mat", ".npy"), ("images", "tiles"))
     return Source(
-        cases=[Case(p.name, p.labels, partial(_load, p.image, p.labels), _part(p)) for p in pairs],
+        cases=[Case(p.name, p.image, partial(_load, p.image, p.labels), _part(p)) for p in pairs],
         class_names=CLASSES,
         groups={p.name: match[1] if (match := _TILE.fullmatch(p.name)) else p.name for p in pairs},
         mpp=0.25,

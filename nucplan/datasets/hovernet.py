@@ -29,10 +29,10 @@ _PATCH = re.compile(r"(.+)_\d{3,}")
 
 
 class Kind(NamedTuple):
-    """One of the three forms: how a file is loaded, and the highest class in it (None: it has no classes)."""
+    """One of the three forms: how a file is loaded, and the highest class in it, 0 if it has none."""
 
     load: Callable[[Path, Path, int], Annotated]
-    highest_class: Callable[[Path], int | None]
+    highest_class: Callable[[Path], int]
 
 
 KINDS = {
@@ -48,20 +48,21 @@ def read(folder: Path, track: Track = iter, images: str = "") -> Source:
     Raises
     ------
     NucplanError
-        If the folder does not exist, holds none of the three forms, the pictures are missing, or a file is damaged
-        that must be looked at.
+        If the folder does not exist, holds none of the three forms, the pictures are missing, or ``type_info.json``
+        is malformed.
     """
     check_folder(folder)
     pairs, faults, groups = _predictions(folder, images) or _patches(folder)
-    names = _class_names(folder / "type_info.json", [labels for _, labels in pairs.values()], track)
+    names, damaged = _class_names(folder / "type_info.json", pairs, track)
     return Source(
         cases=[
-            Case(name, labels, partial(KINDS[labels.suffix.lower()].load, image, labels, len(names or ())))
+            Case(name, image, partial(KINDS[labels.suffix.lower()].load, image, labels, len(names)))
             for name, (image, labels) in pairs.items()
+            if name not in damaged
         ],
         class_names=names or ("nucleus",),
         groups=groups,
-        faults=tuple(faults),
+        faults=(*faults, *damaged.values()),
     )
 
 
@@ -94,12 +95,19 @@ def _patches(folder: Path) -> Listing:
     return {name: (path, path) for name, path in zip(names, paths, strict=True)}, [], groups
 
 
-def _class_names(table: Path, annotations: list[Path], track: Track) -> tuple[str, ...] | None:
-    """Class 1 to K, or None where nothing has a class."""
+def _class_names(
+    table: Path, pairs: dict[str, tuple[Path, Path]], track: Track
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Class 1 to K, none where nothing has a class; and, if all files were looked at, what is wrong with which."""
     if table.is_file():
-        return _names_of_types(table)
-    highest = [KINDS[path.suffix.lower()].highest_class(path) for path in track(annotations)]
-    return tuple(f"class_{i}" for i in range(1, max((h or 0 for h in highest), default=0) + 1)) or None
+        return _names_of_types(table), {}
+    highest, damaged = 0, {}
+    for name, (_, labels) in track(pairs.items()):
+        try:
+            highest = max(highest, KINDS[labels.suffix.lower()].highest_class(labels))
+        except NucplanError as error:
+            damaged[name] = str(error)
+    return tuple(f"class_{i}" for i in range(1, highest + 1)), damaged
 
 
 def _names_of_types(path: Path) -> tuple[str, ...]:

@@ -23,8 +23,10 @@ UNCLASSED, CLASSED = 4, 5
 
 
 def load_mat(image: Path, path: Path, classes: int) -> Annotated:
-    """A MATLAB prediction. HoVer-Net lists no nucleus whose contour has fewer than 3 points, but leaves it in the map;
-    such a nucleus gets class 0."""
+    """A MATLAB prediction.
+
+    Nuclei whose contour has fewer than 3 points are in the map of HoVer-Net, but not in its list: they get class 0.
+    """
     found = read_mat(path, ("inst_map",), ("inst_type", "inst_uid"))
     instances = label_plane(found["inst_map"], path)
     if not classes:
@@ -55,20 +57,20 @@ def load_patch(_: Path, path: Path, classes: int) -> Annotated:
     return classes_by_pixel(image, ids, patch[..., 4], classes, path)
 
 
-def highest_class_of_mat(path: Path) -> int | None:
+def highest_class_of_mat(path: Path) -> int:
     found = read_mat(path, ("inst_map",), ("inst_type", "inst_uid"))
     if "inst_type" not in found:
-        return None
+        return 0
     return max(_types_of_mat(found, label_plane(found["inst_map"], path), path).values(), default=0)
 
 
-def highest_class_of_json(path: Path) -> int | None:
+def highest_class_of_json(path: Path) -> int:
     return max((_type(nucleus, path) for nucleus in _nuclei(path).values()), default=0)
 
 
-def highest_class_of_patch(path: Path) -> int | None:
+def highest_class_of_patch(path: Path) -> int:
     patch = _patch(path)
-    return int(patch[..., 4].max(initial=0)) if patch.shape[2] == CLASSED else None
+    return int(patch[..., 4].max(initial=0)) if patch.shape[2] == CLASSED else 0
 
 
 def _types_of_mat(found: dict[str, np.ndarray], instances: np.ndarray, path: Path) -> dict[int, int]:

@@ -23,7 +23,7 @@ def read_instance_pairs(folder: Path, citation: str, licence: str | None = None,
     """
     pairs, faults = find_pairs(folder, (".mat", ".npy"))
     return Source(
-        cases=[Case(p.name, p.labels, partial(_load, p.image, p.labels), p.part) for p in pairs],
+        cases=[Case(p.name, p.image, partial(_load, p.image, p.labels), p.part) for p in pairs],
         mpp=mpp,
         licence=licence,
         citation=citation,

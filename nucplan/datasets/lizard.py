@@ -41,7 +41,7 @@ def read(folder: Path, track: Track = iter, split: str = "none") -> Source:
     stems, faults = matched(images, labels)
     test = set() if split == "none" else _stems_of_split(folder, split)
     return Source(
-        cases=[Case(s, labels[s], partial(_load, images[s], labels[s]), "Ts" if s in test else "Tr") for s in stems],
+        cases=[Case(s, images[s], partial(_load, images[s], labels[s]), "Ts" if s in test else "Tr") for s in stems],
         class_names=CLASSES,
         mpp=0.5,
         licence="CC-BY-NC-SA-4.0",

@@ -49,8 +49,6 @@ def _read(path: Path, wanted: list[str]) -> tuple[dict[str, np.ndarray], list[st
     """Those of the wanted variables that are there, and the names of all."""
     import h5py
 
-    with open(path, "rb"):
-        pass
     return _read_hdf5(path, wanted) if h5py.is_hdf5(path) else _read_older(path, wanted)
 
 

@@ -58,7 +58,7 @@ def read(folder: Path, track: Track = iter, split: str = "none", trust: bool = F
     test = _test_fold(folds, split, folder)
     cases: list[Case] = []
     for fold in folds:
-        cases += _cases(fold, "Ts" if fold.number == test else "Tr", trust)
+        cases += _cases(fold, "Ts" if test and fold.number == test else "Tr", trust)
     return Source(
         cases=cases,
         class_names=CLASSES,

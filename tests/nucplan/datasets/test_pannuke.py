@@ -124,6 +124,12 @@ def test_a_converted_split_passes_verification(tmp_path: Path, roots: Roots):
     np.testing.assert_array_equal(raw.classes_map("fold1_0000", "Ts"), class_map(labels, class_of))
 
 
+def test_one_fold_without_a_number_is_trained_on(tmp_path: Path):
+    save(tmp_path / "images.npy", picture()[None])
+    save(tmp_path / "masks.npy", masks()[None])
+    assert [(case.name, case.part) for case in pannuke.read(tmp_path).cases] == [("tile_0000", "Tr")]
+
+
 def test_folds_counted_from_0_are_numbered_as_the_official_ones(tmp_path: Path):
     for number in (0, 1, 2):
         save_fold(tmp_path, number, "one folder", images=1)
