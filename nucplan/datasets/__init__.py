@@ -9,10 +9,9 @@ from nucplan.errors import NucplanError
 
 # One module per format, each with a ``FORMAT``; the order is that of ``nucplan_convert --list``.
 MODULES = (
-    "folder",
-    "dsb2018",
-    *("tnbc", "nuinsseg", "cryonuseg", "bcss", "crag"),
-    *("cellpose", "stardist", "ome"),
+    *("pannuke", "conic", "lizard", "consep", "cpm17", "kumar", "tnbc", "nuinsseg", "cryonuseg", "dsb2018"),
+    *("tissuenet", "bcss", "crag"),
+    *("folder", "cellpose", "stardist", "hovernet", "cellvit", "ome"),
 )
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nucplan.datasets.label_pairs import Pair, pair
 from nucplan.datasets.layers import components
-from nucplan.datasets.pairs import Pair, pair
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
 from nucplan.datasets.unpacked import find_root

@@ -12,9 +12,9 @@ import numpy as np
 
 from nucplan.datasets.cellpose_names import SEGMENTATION, Names
 from nucplan.datasets.label_files import read_ids
+from nucplan.datasets.label_pairs import case_name
 from nucplan.datasets.layers import ids_of
 from nucplan.datasets.multiplex import Planes, find_factors, told
-from nucplan.datasets.pairs import case_name
 from nucplan.datasets.pickles import read_objects
 from nucplan.datasets.planes import read_header
 from nucplan.datasets.raw import Part

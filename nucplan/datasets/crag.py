@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.pairs import load_pair, pair
+from nucplan.datasets.label_pairs import load_pair, pair
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Case, Format, Source, Track
 from nucplan.datasets.unpacked import find_root

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nucplan.datasets.description import Description, read_description
 from nucplan.datasets.label_files import READERS
-from nucplan.datasets.pairs import Pair, load_pair, pair
+from nucplan.datasets.label_pairs import Pair, load_pair, pair
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import TABLE_SUFFIXES, read_class_table
 from nucplan.errors import NucplanError

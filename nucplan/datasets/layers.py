@@ -43,7 +43,14 @@ def components(mask: np.ndarray) -> np.ndarray:
 
 def ids_of(instances: np.ndarray) -> list[int]:
     """The ids of a label map, ascending, without background."""
-    return np.unique(np.append(instances, 0))[1:].tolist()
+    small = (
+        instances.dtype.kind in "iu" and instances.size and 0 <= instances.min() <= instances.max() <= instances.size
+    )
+    if small:
+        # Counting takes a tenth of the time of sorting.
+        return (np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1).tolist()
+    ids = np.unique(instances)
+    return ids[ids != 0].tolist()
 
 
 def majority_classes(instances: np.ndarray, classes: np.ndarray) -> tuple[dict[int, int], int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.pairs import Pair, case_name, load_pair, pair
+from nucplan.datasets.label_pairs import Pair, case_name, load_pair, pair
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.datasets.unpacked import find_root, folders_in
 from nucplan.errors import NucplanError

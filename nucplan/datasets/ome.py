@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from nucplan.datasets.label_files import read_ids
+from nucplan.datasets.label_pairs import case_name, pair
 from nucplan.datasets.layers import ids_of
 from nucplan.datasets.marker_tables import find_marker_table
 from nucplan.datasets.multiplex import Planes, choose_planes, find_factors, in_order, told
-from nucplan.datasets.pairs import case_name, pair
 from nucplan.datasets.planes import Stack, read_header
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError

@@ -52,7 +52,7 @@ def map_array(path: Path) -> np.ndarray:
         If the file is missing, cut short, no ``.npy`` file, or an array of objects.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return npy.open_memmap(path, mode="r")
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise NucplanError(f"{path} is missing; restore it.") from None

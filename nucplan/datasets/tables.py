@@ -47,17 +47,36 @@ def read_group_table(path: Path) -> dict[str, str]:
     return table
 
 
+def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """The lines of a CSV as dictionaries that have at least ``columns``.
+
+    Raises
+    ------
+    NucplanError
+        If the file is missing, no text, or lacks a column or one of its entries.
+    """
+    rows = list(csv.DictReader(io.StringIO(_read_text(path), newline="")))
+    for number, row in enumerate(rows, start=2):
+        if missing := [column for column in columns if not row.get(column)]:
+            raise NucplanError(f"{path} has no {missing[0]} in line {number}; restore it.")
+    return rows
+
+
 def _read_pairs(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise NucplanError(f"{path} is neither JSON nor CSV; give one of the two.")
+    text = _read_text(path)
+    pairs = _json_pairs(text, path) if path.suffix.lower() == ".json" else _csv_pairs(text, path, columns)
+    return [(str(key), str(value)) for key, value in pairs]
+
+
+def _read_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise NucplanError(f"{path} cannot be read ({error.strerror}); check the path.") from None
     except UnicodeDecodeError as error:
         raise NucplanError(f"{path} is not UTF-8 text ({error.reason}); save it again as UTF-8.") from None
-    pairs = _json_pairs(text, path) if path.suffix.lower() == ".json" else _csv_pairs(text, path, columns)
-    return [(str(key), str(value)) for key, value in pairs]
 
 
 def _json_pairs(text: str, path: Path) -> Iterable[tuple[str, object]]:

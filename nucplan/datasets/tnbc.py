@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from nucplan.datasets.label_files import read_pieces
+from nucplan.datasets.label_pairs import Pair, load_pair, pair
 from nucplan.datasets.layers import counted, ids_of
-from nucplan.datasets.pairs import Pair, load_pair, pair
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.datasets.unpacked import find_root, folders_in
 from nucplan.images import LABEL_SUFFIXES, images_by_stem
