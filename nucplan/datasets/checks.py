@@ -82,15 +82,15 @@ def renumbered(annotated: Annotated, case: Case) -> tuple[Annotated, list[int]]:
     NucplanError
         If there are more instances than a dataset can hold in one image.
     """
-    ids = np.unique(np.append(annotated.instances, 0))[1:]
+    ids = ids_of(annotated.instances)
     if len(ids) > MAX_INSTANCES:
         raise NucplanError(
             f"{case.origin} has {len(ids)} instances, more than {MAX_INSTANCES}; cut it into tiles with --tile 1024."
         )
     # searchsorted counts the ids up to each value: 0 for background, the position + 1 for an id.
     instances = np.searchsorted(ids, annotated.instances, side="right").astype(np.int32)
-    class_of = {new: annotated.class_of[old] for new, old in enumerate(ids.tolist(), start=1)}
-    return annotated._replace(instances=instances, class_of=class_of), ids.tolist()
+    class_of = {new: annotated.class_of[old] for new, old in enumerate(ids, start=1)}
+    return annotated._replace(instances=instances, class_of=class_of), ids
 
 
 def _check_classes(case: Case, ids: set[int], class_of: dict[int, int], classes: int) -> None:

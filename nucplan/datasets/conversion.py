@@ -12,6 +12,7 @@ import numpy as np
 
 from nucplan.datasets.checks import check_class_names, check_source, checked, renumbered
 from nucplan.datasets.class_selection import ClassSelection, select_classes
+from nucplan.datasets.layers import areas_of
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
 from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
 from nucplan.datasets.source import Annotated, Case, Source, Track
@@ -177,9 +178,7 @@ class _Writer:
         annotated = self.selection.apply(checked(case, source))
         self._same_format(case, ImageFormat.of(annotated.image, source.markers))
         tiles = [(name, *renumbered(tile, case)) for name, tile in _tiles(case.name, annotated, tiling)]
-        whole = dict(
-            zip(*(found.tolist() for found in np.unique(annotated.instances, return_counts=True)), strict=True)
-        )
+        whole = areas_of(annotated.instances)
         image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), dict(annotated.remarks))
         for name, tile, source_ids in tiles:
             self._write(name, part, tile)
