@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from nucplan.datasets.description import Description, read_description
-from nucplan.datasets.layers import ids_of
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.datasets.tables import TABLE_SUFFIXES, read_class_table
 from nucplan.errors import NucplanError
@@ -56,7 +55,7 @@ def _load(image: Path, labels: Path, class_of: dict[int, int] | None) -> Annotat
     instances = read_label_map(labels)
     _refuse_mask(instances, labels)
     if class_of is None:
-        class_of = dict.fromkeys(ids_of(instances), 1)
+        class_of = dict.fromkeys((int(i) for i in np.unique(instances) if i), 1)
     return Annotated(read_image(image), instances, class_of)
 
 
