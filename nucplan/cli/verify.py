@@ -103,7 +103,7 @@ def _report(what: str, differences: Sequence[str], agreement: str) -> None:
     """Say that two agree, or refuse with the first difference and the number of the others."""
     if differences:
         more = f" ({len(differences) - 1:,} more like it)" if len(differences) > 1 else ""
-        raise NucplanError(f"The dataset and {what} differ: {differences[0].rstrip('.')}{more}; convert it again.")
+        raise NucplanError(f"The dataset and {what} differ: {differences[0]}{more}; convert it again if it should not.")
     print(f"  agrees with {what}: {agreement}")
 
 

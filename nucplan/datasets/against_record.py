@@ -35,7 +35,7 @@ class CaseNuclei:
 
 @dataclass
 class Comparison:
-    """What was compared with the record, and what differs, a sentence each.
+    """What was compared with the record, and what differs, a clause each.
 
     ``pieces`` is the number of nuclei of the dataset, ``nuclei`` that of nuclei of the source.
     """
@@ -73,11 +73,9 @@ def compare_with_record(raw: RawDataset, found: Iterable[CaseNuclei], record: Re
     done = Comparison(images=len(record.images))
     recorded = {case for image in record.images.values() for case in image.cases}
     done.differences += [
-        f"{CONVERSION} has the case {c}, which the dataset lacks." for c in sorted(recorded - set(on_disk))
+        f"{CONVERSION} has the case {c}, which the dataset lacks" for c in sorted(recorded - set(on_disk))
     ]
-    done.differences += [
-        f"The case {c} is not in {CONVERSION}; it was added later." for c in sorted(set(on_disk) - recorded)
-    ]
+    done.differences += [f"the case {c} is not in {CONVERSION}" for c in sorted(set(on_disk) - recorded)]
     without_rows, parents = set(recorded), {}
     for case, rows in read_nuclei(raw.dataset.raw):
         without_rows.discard(case)
@@ -87,7 +85,7 @@ def compare_with_record(raw: RawDataset, found: Iterable[CaseNuclei], record: Re
         if case in on_disk:
             done.differences += _case_differences(on_disk[case], rows, raw.info.class_names)
         else:
-            done.differences.append(f"{NUCLEI} has nuclei of the case {case}, which the dataset lacks.")
+            done.differences.append(f"{NUCLEI} has nuclei of the case {case}, which the dataset lacks")
     for case in sorted(without_rows & set(on_disk)):
         done.differences += _case_differences(on_disk[case], [], raw.info.class_names)
     done.differences += _image_differences(record, parents)
@@ -96,24 +94,24 @@ def compare_with_record(raw: RawDataset, found: Iterable[CaseNuclei], record: Re
 
 
 def _case_differences(case: CaseNuclei, rows: list[Row], class_names: tuple[str, ...]) -> list[str]:
-    """At most one sentence: what differs first."""
+    """At most one clause: what differs first."""
     listed = {row.id: row for row in rows}
     if listed.keys() != case.area.keys():
         only_listed, only_there = listed.keys() - case.area.keys(), case.area.keys() - listed.keys()
         example = f"{min(only_listed)} is not there" if only_listed else f"{min(only_there)} is not listed"
-        return [f"The case {case.name} has {len(case.area)} nuclei, {NUCLEI} has {len(listed)} of it: {example}."]
+        return [f"the case {case.name} has {len(case.area)} nuclei, {NUCLEI} has {len(listed)} of it: {example}"]
     for i, row in listed.items():
         if case.area[i] != row.area:
-            return [f"The case {case.name}: nucleus {i} has {case.area[i]} pixels, {NUCLEI} says {row.area}."]
+            return [f"in the case {case.name}, nucleus {i} has {case.area[i]} pixels, {NUCLEI} says {row.area}"]
         if (name := class_names[case.class_of[i] - 1]) != row.class_name:
-            return [f"The case {case.name}: nucleus {i} is {name}, {NUCLEI} says {row.class_name}."]
+            return [f"in the case {case.name}, nucleus {i} is {name}, {NUCLEI} says {row.class_name}"]
     return []
 
 
 def _image_differences(record: Record, parents: dict[str, set[int]]) -> list[str]:
     return [
-        f"The image {name} of the source gave {image.nuclei} nuclei by {CONVERSION}, but {len(parents.get(name, ()))} "
-        f"by {NUCLEI}."
+        f"the image {name} of the source gave {image.nuclei} nuclei by {CONVERSION}, but {len(parents.get(name, ()))} "
+        f"by {NUCLEI}"
         for name, image in record.images.items()
         if image.nuclei != len(parents.get(name, ()))
     ]

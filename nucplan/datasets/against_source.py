@@ -15,7 +15,7 @@ from nucplan.datasets.tiling import Tiling
 
 
 def differences_from_source(raw: RawDataset, source: Source, record: Record, track: Track = iter) -> Iterator[str]:
-    """Read every image of ``source`` that the record names and compare; yields a sentence for each that differs.
+    """Read every image of ``source`` that the record names and compare; yields what differs, a clause each.
 
     One image is in memory at a time. Ids may differ, as long as they make the same nuclei.
 
@@ -27,7 +27,7 @@ def differences_from_source(raw: RawDataset, source: Source, record: Record, tra
     options = record.options
     selection = select_classes(options.get("classes"), source.class_names)
     if selection.names != raw.info.class_names:
-        yield f"The source gives the classes {', '.join(selection.names)}, the dataset has {_names(raw)}."
+        yield f"the source gives the classes {', '.join(selection.names)}, the dataset has {_names(raw)}"
         return
     tiling = Tiling(options["tile"], options.get("overlap") or 0) if options.get("tile") else None
     yield from _other_images(source, record)
@@ -36,24 +36,24 @@ def differences_from_source(raw: RawDataset, source: Source, record: Record, tra
         annotated = selection.apply(checked(case, source))
         tiles = dict([(case.name, annotated)] if tiling is None else tiling.cut(case.name, annotated))
         if list(tiles) != record.images[case.name].cases:
-            yield f"The image {case.name} gives the cases {', '.join(tiles)} now, and others by the record."
+            yield f"the image {case.name} gives the cases {', '.join(tiles)} now, and others by the record"
             continue
         for name, tile in tiles.items():
             if name not in part_of:
-                yield f"The dataset lacks the case {name}."
+                yield f"the dataset lacks the case {name}"
             elif problem := _misplaced(case, name, part_of[name], source, raw, options) or _difference(
                 raw, name, part_of[name], tile
             ):
-                yield f"The case {name} differs from the source: {problem}."
+                yield f"in the case {name}, {problem}"
 
 
 def _other_images(source: Source, record: Record) -> Iterator[str]:
     there = {case.name for case in source.cases}
     for name in sorted(record.images.keys() - there):
-        yield f"The source no longer has the image {name}."
+        yield f"the source no longer has the image {name}"
     lacking = sorted(there - record.images.keys())
     if len(lacking) > len(record.skipped):
-        yield f"The dataset lacks {len(lacking)} images of the source, of which {lacking[0]} is the first."
+        yield f"the dataset lacks {len(lacking)} images of the source, of which {lacking[0]} is the first"
 
 
 def _misplaced(case: Case, name: str, part: Part, source: Source, raw: RawDataset, options: dict) -> str | None:

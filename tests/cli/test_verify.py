@@ -175,10 +175,10 @@ def _source_pixel(folder: Path) -> None:
 
 
 SOURCE_CHANGED = {
-    "one pixel of an image": (_source_pixel, "case image_001.* differs from the source: its image has other pixels"),
+    "one pixel of an image": (_source_pixel, "in the case image_001.*, its image has other pixels"),
     "a nucleus lost a pixel": (
         lambda f: _source_label(f, lambda m: m.__setitem__(tuple(np.argwhere(m == 1)[0]), 0)),
-        r"case image_001.* covers pixels that are background there",
+        r"in the case image_001.* covers pixels that are background there",
     ),
     "an image is gone": (
         lambda f: [path.unlink() for path in (f / "source").glob("*/image_001.*")],
