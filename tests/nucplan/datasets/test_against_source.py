@@ -1,8 +1,10 @@
-"""Two label maps are the same nuclei when their ids match one to one; if not, the first difference is named."""
+"""What differs first between a dataset and its source is named; other ids of the same nuclei are no difference."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nucplan.datasets.against_source import partition_difference
+from nucplan.datasets.against_source import differences_from_source, partition_difference
+from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.record import Record
+from nucplan.datasets.source import Annotated, Case, Source
+from nucplan.datasets.tiling import Tiling
+from nucplan.errors import NucplanError
+from nucplan.layout import Roots
 
 label_maps = arrays(np.int32, (5, 6), elements=st.integers(0, 4))
 
@@ -64,3 +73,78 @@ def test_the_difference_is_named(case: str):
     found = two_nuclei()
     change(found)
     assert re.search(message, partition_difference(found, two_nuclei()) or "")
+
+
+IGNORED = np.zeros((10, 20), bool)
+IGNORED[8:] = True
+GOOD = Annotated(np.zeros((10, 20, 3), np.uint8), two_nuclei(), {1: 1, 2: 2}, IGNORED)
+
+
+def source_of(**cases: Annotated) -> Source:
+    listed = [Case(name, Path(f"{name}.png"), lambda given=given: given) for name, given in cases.items()]
+    return Source(listed, ("round", "long"), groups=dict.fromkeys(cases, "g"))
+
+
+def other_id(labels: np.ndarray) -> np.ndarray:
+    return np.where(labels == 1, 50, labels)
+
+
+def in_test_part(source: Source) -> Source:
+    return replace(source, cases=[*source.cases[:1], replace(source.cases[1], part="Ts")])
+
+
+OTHER = {
+    "nothing": (source_of(a=GOOD, b=GOOD), None),
+    "ids alone": (source_of(a=GOOD, b=GOOD._replace(instances=other_id(two_nuclei()), class_of={50: 1, 2: 2})), None),
+    "a class": (
+        source_of(a=GOOD, b=GOOD._replace(class_of={1: 1, 2: 1})),
+        r"in the case b.*, nucleus 2 .* is round there, long here",
+    ),
+    "an area to ignore": (
+        source_of(a=GOOD, b=GOOD._replace(ignored=None)),
+        r"in the case b.*, \d+ pixels are to ignore in one of them only",
+    ),
+    "a pixel": (
+        source_of(a=GOOD, b=GOOD._replace(image=GOOD.image + 1)),
+        "in the case b.*, its image has other pixels",
+    ),
+    "a size": (
+        source_of(a=GOOD, b=GOOD._replace(image=GOOD.image[:9], instances=two_nuclei()[:9], ignored=IGNORED[:9])),
+        "the image b gives the cases|in the case b, its image has the shape",
+    ),
+    "a group": (
+        replace(source_of(a=GOOD, b=GOOD), groups={"a": "g", "b": "h"}),
+        "in the case b.*, its group is g, there",
+    ),
+    "a part": (
+        in_test_part(source_of(a=GOOD, b=GOOD)),
+        "in the case b.*, it is in imagesTr, there it belongs to imagesTs",
+    ),
+    "the classes": (replace(source_of(a=GOOD, b=GOOD), class_names=("x", "y")), "the source gives the classes x, y"),
+    "an image more": (source_of(a=GOOD, b=GOOD, c=GOOD), "lacks 1 images of the source, of which c is the first"),
+    "an image less": (source_of(a=GOOD), "no longer has the image b"),
+}
+
+
+@pytest.mark.parametrize("tile", [None, 7])
+@pytest.mark.parametrize("case", OTHER)
+def test_what_became_different_in_the_source_is_named(roots: Roots, case: str, tile: int | None):
+    record = Record("", "", {"tile": tile, "overlap": 2})
+    tiling = None if tile is None else Tiling(tile, 2)
+    before = source_of(a=GOOD, b=GOOD)
+    dataset = write_raw(before, new_dataset(roots, 1, "One"), Wishes(tiling=tiling), record=record).dataset
+    after, message = OTHER[case]
+    found = list(differences_from_source(RawDataset(dataset), after, record))
+    assert bool(found) == bool(message)
+    assert not message or re.search(message, found[0]), found
+
+
+def test_images_that_were_skipped_are_not_missed(roots: Roots):
+    def damaged() -> Annotated:
+        raise NucplanError("b.png is damaged; copy it again.")
+
+    source = source_of(a=GOOD, b=GOOD)
+    source.cases[1] = replace(source.cases[1], load=damaged)
+    record = Record("", "", {})
+    dataset = write_raw(source, new_dataset(roots, 1, "One"), Wishes(skip_bad=True), record=record).dataset
+    assert list(differences_from_source(RawDataset(dataset), source, record)) == []
