@@ -23,7 +23,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary name keeps the suffix, so that writers which look at it choose the right format. Works for a
     file and for a folder (a folder replaces nothing: ``path`` must not exist then). What processes that were killed
-    on this host left in the same folder is removed first.
+    on this host left in the same folder is removed first. What lies in a folder that is itself still temporary is
+    written in place: the folder is renamed as a whole.
 
     Raises
     ------
@@ -31,19 +32,32 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         From the block or from the rename; whatever stood at ``path`` before is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{socket.gethostname()}.{os.getpid()}.partial{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent.absolute())
-    # In a container every process may have the number of the one that was killed before it.
-    _remove(temporary)
+    in_place = not _unfinished.isdisjoint(path.absolute().parents)
+    temporary = path if in_place else _temporary_name(path)
+    if not in_place:
+        _remove_leftovers(path.parent.absolute())
+        # In a container every process may have the number of the one that was killed before it.
+        _remove(temporary)
+        _unfinished.add(temporary.absolute())
     try:
         yield temporary
-        if temporary.is_file():
+        if not in_place:
             _flush_to_disk(temporary)
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException:
         _remove(temporary)
         raise
+    finally:
+        _unfinished.discard(temporary.absolute())
+
+
+# Temporary paths of this process that were not renamed yet.
+_unfinished: set[Path] = set()
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{socket.gethostname()}.{os.getpid()}.partial{path.suffix}")
 
 
 @contextmanager
@@ -102,9 +116,14 @@ def _remove(path: Path) -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    # Without fsync a power cut can leave the new name with no content.
-    with open(path, "rb") as handle:
-        os.fsync(handle.fileno())
+    # Without it a power cut can leave the new name with no content.
+    if path.is_dir() and hasattr(os, "sync"):
+        # One call for thousands of files, which to flush one by one takes longer than to write them.
+        os.sync()
+        return
+    for file in (f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]:
+        with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

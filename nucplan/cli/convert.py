@@ -151,8 +151,10 @@ def _wishes(arguments: argparse.Namespace) -> Any:
 
 def _recorded(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
     """The options of a conversion that `nucplan_verify` needs to read the source again."""
-    tiles = {"tile": arguments.tile, "overlap": arguments.overlap}
-    return {"set": options, "classes": arguments.classes, "test_split": arguments.test_split, **tiles}
+    given = {name: getattr(arguments, name) for name in ("classes", "test_split", "tile", "overlap", "mpp")}
+    groups = None if arguments.groups is None else str(arguments.groups)
+    # Trust is not handed on: whoever reads the source again must say so again.
+    return {"set": {k: v for k, v in options.items() if k != "trust"}, **given, "groups": groups}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from nucplan.errors import NucplanError
 from nucplan.images import checked_label_map
 
 RESERVED_NAMES = {"background", "ignore"}
+RGB = 3
 
 
 def check_source(source: Source) -> None:
@@ -21,7 +22,7 @@ def check_source(source: Source) -> None:
     Raises
     ------
     NucplanError
-        If there is no image, two have one name, or the pixel size or the names of classes are refused.
+        If there is no image, two have one name, or the pixel size or a name of an image or a class is refused.
     """
     if not source.cases:
         raise NucplanError("The source holds no image; check its path and format.")
@@ -29,6 +30,10 @@ def check_source(source: Source) -> None:
     if count > 1:
         twice = [str(case.origin) for case in source.cases if case.name == name][:2]
         raise NucplanError(f"{' and '.join(twice)} would both be the case '{name}'; rename one of them.")
+    for case in source.cases:
+        # Names may come out of a file, and become those of files.
+        if not case.name or case.name.startswith(".") or set("/\\") & set(case.name):
+            raise NucplanError(f"{case.origin} would be the case '{case.name}', which is no name of a file; rename it.")
     check_class_names(source.class_names)
     check_pixel_size(source.mpp, "the source")
 
@@ -63,12 +68,12 @@ def checked(case: Case, source: Source) -> Annotated:
         raise NucplanError(
             f"{case.origin} is {_size(image)} pixels and its label map {_size(instances)}; export one of them again."
         )
-    if source.markers and (image.ndim != 3 or image.shape[2] != len(source.markers)):
-        planes = 1 if image.ndim == 2 else image.shape[2]
+    if annotated.ignored is not None and annotated.ignored.shape != instances.shape:
         raise NucplanError(
-            f"{case.origin} has {planes} planes, but there are {len(source.markers)} markers "
-            f"({', '.join(source.markers)}); correct one of them."
+            f"{case.origin} is {_size(image)} pixels and its area to ignore {_size(annotated.ignored)}; export one of "
+            "them again."
         )
+    _check_planes(case, image, source.markers)
     _check_classes(case, set(ids_of(instances)), annotated.class_of, len(source.class_names))
     ignored = None if annotated.ignored is None else annotated.ignored & (instances == 0)
     return annotated._replace(instances=instances, ignored=ignored)
@@ -91,6 +96,19 @@ def renumbered(annotated: Annotated, case: Case) -> tuple[Annotated, list[int]]:
     instances = np.searchsorted(ids, annotated.instances, side="right").astype(np.int32)
     class_of = {new: annotated.class_of[old] for new, old in enumerate(ids, start=1)}
     return annotated._replace(instances=instances, class_of=class_of), ids
+
+
+def _check_planes(case: Case, image: np.ndarray, markers: tuple[str, ...] | None) -> None:
+    planes = 1 if image.ndim == 2 else image.shape[2]
+    if markers and (image.ndim == 2 or planes != len(markers)):
+        raise NucplanError(
+            f"{case.origin} has {planes} planes, but there are {len(markers)} markers ({', '.join(markers)}); correct "
+            "one of them."
+        )
+    if not markers and image.ndim == 3 and planes != RGB:
+        raise NucplanError(f"{case.origin} has {planes} planes, so it is neither grey nor RGB; name its markers.")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise NucplanError(f"{case.origin} holds {image.dtype} pixels; save it with 8 or 16 bits per channel.")
 
 
 def _check_classes(case: Case, ids: set[int], class_of: dict[int, int], classes: int) -> None:

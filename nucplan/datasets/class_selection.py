@@ -54,33 +54,24 @@ def select_classes(text: str | None, source_names: tuple[str, ...]) -> ClassSele
     Raises
     ------
     NucplanError
-        If a class is unknown, named twice, or nothing is named; the message lists the classes of the source.
+        If a class is unknown or named twice, or a name is missing; the message lists the classes of the source.
     """
     if text is None:
         kept = {i: i for i in range(1, len(source_names) + 1)}
         return ClassSelection(source_names, kept, source_names)
-    new_of: dict[int, int] = dict.fromkeys(range(1, len(source_names) + 1), 0)
     names: list[str] = []
-    rest = None
+    claimed: dict[str, int] = {}
     for item in text.split(","):
         name, _, merged = (part.strip() for part in item.partition("="))
+        if name in ("", REST):
+            raise NucplanError(f"--classes {text} lacks the name of a class; write it as a,b or new=a+b or rest=*.")
         names.append(name)
-        for old in merged.split("+") if merged else [name]:
-            if old.strip() == REST:
-                rest = len(names)
-                continue
-            number = _number(old.strip(), source_names, text)
-            if new_of[number]:
-                raise NucplanError(f"--classes {text} names the class '{old.strip()}' twice; keep one of them.")
-            new_of[number] = len(names)
-    if rest is not None:
-        new_of = {old: new or rest for old, new in new_of.items()}
+        for old in (part.strip() for part in (merged or name).split("+")):
+            if old not in (REST, *source_names):
+                known = ", ".join(source_names)
+                raise NucplanError(f"--classes {text}: the source has no class '{old}'; its classes are {known}.")
+            if old in claimed:
+                raise NucplanError(f"--classes {text} names the class '{old}' twice; keep one of them.")
+            claimed[old] = len(names)
+    new_of = {i: claimed.get(old, claimed.get(REST, 0)) for i, old in enumerate(source_names, start=1)}
     return ClassSelection(tuple(names), new_of, source_names)
-
-
-def _number(name: str, source_names: tuple[str, ...], text: str) -> int:
-    if name not in source_names:
-        raise NucplanError(
-            f"--classes {text}: the source has no class '{name}'; its classes are {', '.join(source_names)}."
-        )
-    return source_names.index(name) + 1

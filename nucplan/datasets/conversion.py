@@ -12,6 +12,7 @@ import numpy as np
 
 from nucplan.datasets.checks import check_class_names, check_source, checked, renumbered
 from nucplan.datasets.class_selection import ClassSelection, select_classes
+from nucplan.datasets.layers import areas_of
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
 from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
 from nucplan.datasets.source import Annotated, Case, Source, Track
@@ -154,8 +155,9 @@ def write_raw(
                     if not wishes.skip_bad:
                         raise
                     done.record.skipped.append(str(error))
-        if writer.image_format is None:
-            raise NucplanError(f"No image of the source can be used; the first fault: {done.record.skipped[0]}")
+        if not done.images["Tr"]:
+            fault = f"the first fault: {done.record.skipped[0]}" if done.record.skipped else "all are of the test part."
+            raise NucplanError(f"No image of the source can be trained on; {fault}")
         write_json(staging / "dataset.json", _dataset_json(source, selection, done, writer))
         done.record.write(staging)
     return done
@@ -176,11 +178,12 @@ class _Writer:
         All tiles are checked before the first is written, so that a refused image leaves nothing.
         """
         annotated = self.selection.apply(checked(case, source))
-        self._same_format(case, ImageFormat.of(annotated.image, source.markers))
         tiles = [(name, *renumbered(tile, case)) for name, tile in _tiles(case.name, annotated, tiling)]
-        whole = dict(
-            zip(*(found.tolist() for found in np.unique(annotated.instances, return_counts=True)), strict=True)
-        )
+        for name, *_ in tiles:
+            if name in self.done.groups:
+                raise NucplanError(f"{case.origin} gives a second case of the name '{name}'; rename the image.")
+        self._same_format(case, ImageFormat.of(annotated.image, source.markers))
+        whole = areas_of(annotated.instances)
         image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), dict(annotated.remarks))
         for name, tile, source_ids in tiles:
             self._write(name, part, tile)

@@ -10,6 +10,8 @@ import numpy as np
 OVERLAP = "pixels claimed by several nuclei, given to the smallest"
 HIDDEN = "nuclei that others cover completely"
 MIXED = "nuclei with pixels of several classes, given the most frequent one"
+# To count ids is several times faster than to sort them, unless one is so large that counts take much memory.
+COUNTED_IDS = 1 << 20
 
 
 def stack_masks(masks: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
@@ -41,16 +43,20 @@ def components(mask: np.ndarray) -> np.ndarray:
     return cv2.connectedComponents(np.ascontiguousarray(mask > 0).view(np.uint8), connectivity=8)[1]
 
 
+def areas_of(instances: np.ndarray) -> dict[int, int]:
+    """Number of pixels of each id of a label map, by ascending id, without background."""
+    highest = instances.max(initial=0)
+    if highest <= COUNTED_IDS and instances.min(initial=0) >= 0:
+        areas = np.bincount(instances.ravel().astype(np.int64))
+        ids = np.flatnonzero(areas[1:]) + 1
+        return dict(zip(ids.tolist(), areas[ids].tolist(), strict=True))
+    ids, areas = np.unique(instances[instances != 0], return_counts=True)
+    return dict(zip(ids.tolist(), areas.tolist(), strict=True))
+
+
 def ids_of(instances: np.ndarray) -> list[int]:
     """The ids of a label map, ascending, without background."""
-    small = (
-        instances.dtype.kind in "iu" and instances.size and 0 <= instances.min() <= instances.max() <= instances.size
-    )
-    if small:
-        # Counting takes a tenth of the time of sorting.
-        return (np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1).tolist()
-    ids = np.unique(instances)
-    return ids[ids != 0].tolist()
+    return list(areas_of(instances))
 
 
 def majority_classes(instances: np.ndarray, classes: np.ndarray) -> tuple[dict[int, int], int]:
@@ -68,8 +74,8 @@ def majority_classes(instances: np.ndarray, classes: np.ndarray) -> tuple[dict[i
     class_of : instance id to class
     mixed : number of instances that have pixels of several classes other than 0
     """
-    ids, index = np.unique(np.append(instances.ravel(), 0), return_inverse=True)
-    index = index[:-1]
+    ids = np.array([0, *ids_of(instances)])
+    index = np.searchsorted(ids, instances.ravel())
     columns = max(int(classes.max(initial=0)), 0) + 1
     votes = np.bincount(index * columns + classes.ravel().astype(np.int64), minlength=len(ids) * columns)
     votes = votes.reshape(len(ids), columns)[1:]

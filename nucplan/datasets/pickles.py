@@ -29,17 +29,38 @@ ALLOWED = {
     ("builtins", "set"),
     ("builtins", "frozenset"),
     ("builtins", "complex"),
+    ("builtins", "bytes"),
     ("builtins", "bytearray"),
     ("builtins", "slice"),
     ("builtins", "range"),
     ("collections", "OrderedDict"),
 }
 
+# What NumPy and pickle raise on files that are damaged, or made to do harm: sizes beyond memory, missing modules.
+DAMAGED = (
+    pickle.UnpicklingError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+)
+
+
+class _Refused(pickle.UnpicklingError):
+    """Its text is the name of what a pickle wants to run."""
+
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        # Up to protocol 2, pickles of Python 3 name its built-in types as Python 2 did.
+        module = "builtins" if module == "__builtin__" else module
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name}")
+            raise _Refused(f"{module}.{name}")
         return super().find_class(module, name)
 
 
@@ -98,11 +119,10 @@ def read_npy_stream(handle: BinaryIO, path: Path, trust: bool = False) -> np.nda
         if len(data) < count * dtype.itemsize:
             raise ValueError("it ends too early")
         return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
-    except pickle.UnpicklingError as error:
-        if trust or "." not in str(error):
-            raise NucplanError(f"{path} is damaged or cut short ({error}); copy it again.") from None
+    except _Refused as wanted:
         raise NucplanError(
-            f"{path} holds a pickle that wants to run {error}; if you trust whoever made it, give --trust."
+            f"{path} holds a pickle that wants to run {wanted}; if you trust whoever made it, give --trust."
         ) from None
-    except (ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise NucplanError(f"{path} is damaged or cut short ({error}); copy it again.") from None
+    except DAMAGED as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise NucplanError(f"{path} is damaged or cut short ({reason}); copy it again.") from None

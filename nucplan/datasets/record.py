@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from nucplan.files import write_json
+from nucplan.errors import NucplanError
+from nucplan.files import read_json, write_json
 
 NUCLEI, CONVERSION = "nuclei.csv", "conversion.json"
 COLUMNS = ("case", "id", "class", "area_px", "source_image", "source_id", "cut")
@@ -88,3 +90,54 @@ class Record:
                 "images": {name: vars(image) for name, image in self.images.items()},
             },
         )
+
+
+class Row(NamedTuple):
+    """A row of ``nuclei.csv``, without the name of its case."""
+
+    id: int
+    class_name: str
+    area: int
+    source_image: str
+    source_id: int
+
+
+def read_record(folder: Path) -> Record | None:
+    """What ``conversion.json`` in ``folder`` says; None where there is none.
+
+    Raises
+    ------
+    NucplanError
+        If the file is damaged.
+    """
+    path = folder / CONVERSION
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    try:
+        images = {name: ImageRecord(**image) for name, image in content["images"].items()}
+        return Record(content["source"], content["format"], dict(content["options"]), images, content["skipped"])
+    except (KeyError, TypeError, AttributeError):
+        raise NucplanError(f"{path} is not a record of a conversion; restore it, or delete it to go without.") from None
+
+
+def read_nuclei(folder: Path) -> Iterator[tuple[str, list[Row]]]:
+    """The rows of ``nuclei.csv`` in ``folder``, case by case in the order of the file.
+
+    Raises
+    ------
+    NucplanError
+        If the file is missing or damaged.
+    """
+    path = folder / NUCLEI
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = csv.reader(handle)
+            if tuple(next(rows, ())) != COLUMNS:
+                raise ValueError("other columns than expected")
+            for case, found in groupby(rows, key=lambda row: row[0]):
+                yield case, [Row(int(r[1]), r[2], int(r[3]), r[4], int(r[5])) for r in found]
+    except FileNotFoundError:
+        raise NucplanError(f"{path} is missing, but {CONVERSION} is there; restore it.") from None
+    except (ValueError, IndexError) as error:
+        raise NucplanError(f"{path} is damaged ({error}); restore it.") from None

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from nucplan.cli.convert import main
+from nucplan.datasets import all_formats, find_format
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.record import read_record
 from nucplan.datasets.synthetic import write_synthetic
 from nucplan.layout import find_dataset, resolve_roots
 
@@ -37,7 +42,7 @@ def test_options_override_what_the_source_says(source: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["celpose", "SOURCE", "7", "Demo"], "choose one of "),
+        (["matlab", "SOURCE", "7", "Demo"], "There is no format 'matlab'; choose one of"),
         (["folder", "nowhere", "7", "Demo"], "folder nowhere does not exist"),
         (["dsb2018", "nowhere", "7", "Demo"], "folder nowhere does not exist"),
         (["folder", __file__, "7", "Demo"], "is not a folder; unpack it"),
@@ -46,6 +51,11 @@ def test_options_override_what_the_source_says(source: Path, tmp_path: Path):
         (["folder", "SOURCE", "7", "Demo", "--mpp", "-1"], "pixel size"),
         (["folder", "SOURCE", "7", "Demo", "--test-split", "2"], "between 0 and 1"),
         (["folder", "SOURCE", "7", "Demo", "--groups", "none.csv"], "none.csv cannot be read"),
+        (["folder", "SOURCE", "7", "Demo", "--overlap", "8"], "no meaning without --tile"),
+        (["folder", "SOURCE", "7", "Demo", "--tile", "8", "--overlap", "8"], "smaller than the tile"),
+        (["folder", "SOURCE", "7", "Demo", "--tile", "0"], "cannot be cut"),
+        (["folder", "SOURCE", "7", "Demo", "--classes", "nothing"], "no class 'nothing'"),
+        (["folder", "SOURCE", "7", "Demo", "--set", "fold=1"], "--set fold=1 is no choice of the format folder"),
     ],
 )
 def test_bad_input_ends_with_code_2_and_one_line(
@@ -59,9 +69,46 @@ def test_bad_input_ends_with_code_2_and_one_line(
     assert not list((tmp_path / "root").glob("*/*"))
 
 
-def test_the_list_names_every_format(capsys: pytest.CaptureFixture):
+def said_by(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     with pytest.raises(SystemExit) as left:
-        main(["--list"])
+        main([*arguments])
     assert left.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_list_names_every_format_and_describes_one(capsys: pytest.CaptureFixture):
+    listed = {line.split()[0] for line in said_by(capsys, "--list").splitlines() if line}
+    assert set(all_formats()) <= listed
+    assert "SOURCE/images/<stem>" in said_by(capsys, "--list", "folder")
+
+
+def test_an_unknown_format_is_not_described(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as left:
+        main(["--list", "matlab"])
+    assert left.value.code == 2
+    assert "choose one of" in capsys.readouterr().err
+
+
+def test_what_was_left_out_and_skipped_is_said(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    shutil.copytree(source, tmp_path / "copy")
+    broken = next((tmp_path / "copy" / "images").glob("image_002.*"))
+    broken.write_bytes(broken.read_bytes()[:60])
+    command = ["folder", str(tmp_path / "copy"), "7", "Demo", "--root", str(tmp_path / "root")]
+    assert main(command) == 2
+    assert not list((tmp_path / "root").glob("*/*"))
+    kept = find_format("folder").read(source).class_names[0]
+    assert main([*command, "--skip-bad", "--classes", f"one={kept}"]) == 0
     said = capsys.readouterr().out
-    assert {"folder", "dsb2018"} < {line.split(" ")[0] for line in said.splitlines()}
+    assert "3 images" in said
+    assert f"skipped: 1 images\n    {broken} is damaged" in said
+    assert re.search(r"left out: \d+ of the class \w+, which --classes leaves out", said)
+    assert "nucplan_verify 7" in said
+
+
+def test_options_are_kept_for_those_who_read_the_source_again(source: Path, tmp_path: Path):
+    options = ["--tile", "40", "--overlap", "8", "--mpp", "0.5", "--trust", "--root", str(tmp_path)]
+    assert main(["folder", str(source), "7", "Demo", *options]) == 0
+    record = read_record(find_dataset(resolve_roots(tmp_path), 7).raw)
+    assert (record.format, record.source) == ("folder", str(source.resolve()))
+    assert (record.options["tile"], record.options["overlap"], record.options["mpp"]) == (40, 8, 0.5)
+    assert "trust" not in json.dumps(record.options)

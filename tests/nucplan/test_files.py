@@ -95,3 +95,19 @@ def test_a_file_is_no_folder_that_can_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NucplanError, match="file cannot be written"):
         refuse_unwritable(tmp_path / "file" / "below")
+
+
+def test_files_of_an_unfinished_folder_are_written_in_place_and_go_with_it(tmp_path):
+    with pytest.raises(OSError, match="full"), atomic_path(tmp_path / "folder") as staging:
+        with atomic_path(staging / "a" / "b.json") as inner:
+            assert inner == staging / "a" / "b.json"
+            inner.write_text("{}")
+        with pytest.raises(ValueError), atomic_path(staging / "c.json") as half:
+            half.write_text("half")
+            raise ValueError
+        assert not (staging / "c.json").exists()
+        raise OSError("disk full")
+    assert list(tmp_path.iterdir()) == []
+    with atomic_path(tmp_path / "folder.json") as temporary:
+        assert temporary != tmp_path / "folder.json"
+        temporary.write_text("{}")
