@@ -116,7 +116,8 @@ def read_record(folder: Path) -> Record | None:
     content = read_json(path)
     try:
         images = {name: ImageRecord(**image) for name, image in content["images"].items()}
-        return Record(content["source"], content["format"], dict(content["options"]), images, content["skipped"])
+        texts = content["skipped"], content["notes"]
+        return Record(content["source"], content["format"], dict(content["options"]), images, *texts)
     except (KeyError, TypeError, AttributeError):
         raise NucplanError(f"{path} is not a record of a conversion; restore it, or delete it to go without.") from None
 

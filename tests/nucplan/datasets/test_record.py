@@ -81,7 +81,7 @@ def test_a_row_for_every_nucleus_of_the_dataset_and_no_other(roots: Roots):
         for i in range(1, instances.max() + 1):
             where = instances == i
             name = raw.info.class_names[classes[where][0] - 1]
-            expected.append((case, str(i), name, str(where.sum()), str(labels()[where][0])))
+            expected.append((case, i, name, where.sum(), labels()[where][0]))
     assert rows == expected
 
 
