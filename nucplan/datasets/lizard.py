@@ -22,7 +22,7 @@ from nucplan.errors import NucplanError
 from nucplan.images import read_image
 
 LAYOUT = """SOURCE/**/<stem>.png   RGB, e.g. lizard_images1/Lizard_Images1/consep_1.png
-SOURCE/**/<stem>.mat   inst_map (H, W), id (n, 1) and class (n, 1), e.g. lizard_labels/Lizard_Labels/Labels/consep_1.mat
+SOURCE/**/<stem>.mat   inst_map (H, W), id (n, 1), class (n, 1), e.g. Lizard_Labels/Labels/consep_1.mat
 SOURCE/**/info.csv     columns Filename, Source, Split; needed for --set split=1, 2 or 3 only"""
 
 
