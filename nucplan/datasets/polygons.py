@@ -20,10 +20,10 @@ from nucplan.datasets.layers import HIDDEN, OVERLAP, counted, ids_of
 TOO_FEW_POINTS = "outlines of fewer than 3 points"
 OUTSIDE = "outlines outside of the image"
 TOO_SMALL = "outlines that hold no centre of a pixel"
-NOT_FINITE = "outlines with coordinates that are not finite"
+NO_POSITIONS = "outlines with coordinates that are not finite or beyond any image"
 
-# Coordinates beyond are no positions in an image, and would not fit the integers of what draws them.
-FARTHEST = 2.0**30
+# No slide is as large, in pixels; OpenCV walks through every row that a polygon spans, inside of the image or not.
+FARTHEST = 2.0**22
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def rasterise(outline: Outline, shape: tuple[int, int]) -> Stamp | str:
         return TOO_FEW_POINTS
     points = np.concatenate(rings)
     if not (np.abs(points) < FARTHEST).all():
-        return NOT_FINITE
+        return NO_POSITIONS
     if outline.centred:
         rings, points = [np.rint(ring) for ring in rings], np.rint(points)
     lowest, highest = points.min(0), points.max(0)
