@@ -8,7 +8,11 @@ from nucplan.datasets.source import Format
 from nucplan.errors import NucplanError
 
 # One module per format, each with a ``FORMAT``; the order is that of ``nucplan_convert --list``.
-MODULES = ("folder", "dsb2018")
+MODULES = (
+    "folder",
+    "dsb2018",
+    "monuseg", "monusac", "nucls", "panoptils", "puma", "qupath", "coco",
+)  # fmt: skip
 
 
 def all_formats() -> dict[str, Format]:

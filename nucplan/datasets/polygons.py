@@ -21,6 +21,10 @@ TOO_FEW_POINTS = "outlines of fewer than 3 points"
 OUTSIDE = "outlines outside of the image"
 TOO_SMALL = "outlines that hold no centre of a pixel"
 NO_POSITIONS = "outlines with coordinates that are not finite or beyond any image"
+# What readers say of nuclei without an outline that could be drawn or learned from.
+NO_AREA = "objects without an area (points, lines)"
+BOXES = "boxes without an outline, now areas to ignore"
+UNCLEAR = "nuclei without a clear class, now areas to ignore"
 
 # No slide is as large, in pixels; OpenCV walks through every row that a polygon spans, inside of the image or not.
 FARTHEST = 2.0**22
