@@ -45,14 +45,31 @@ def _decode(code: dict[str, Any], size: tuple[int, int], where: str) -> np.ndarr
     if tuple(code["size"]) != size:
         raise NucplanError(f"{where} is for {code['size']} pixels, but its image has {list(size)}; export it again.")
     counts = code["counts"]
-    if isinstance(counts, list):
-        runs = np.asarray(counts, np.int64)
-        if (runs < 0).any() or runs.sum() != size[0] * size[1]:
-            raise ValueError("the runs do not add up to the image")
-        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order="F")
-    from pycocotools import mask
+    runs = np.array(_unpacked(counts) if isinstance(counts, str) else counts, np.int64)
+    if (runs < 0).any() or runs.sum() != size[0] * size[1]:
+        raise ValueError("the runs do not add up to the image")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order="F")
 
-    return mask.decode({"size": list(size), "counts": counts.encode() if isinstance(counts, str) else counts}) > 0
+
+def _unpacked(text: str) -> list[int]:
+    """The runs in a compressed code, as pycocotools writes it, which leaves pixels undefined where a code is cut short.
+
+    Each character holds 5 bits, lowest first, and whether more follow; from the fourth run on, the difference to the
+    run before the last is stored.
+    """
+    runs: list[int] = []
+    value, shift = 0, 0
+    for character in text.encode("ascii"):
+        bits = character - ord("0")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value, shift = 0, 0
+    return runs
 
 
 def _stamp(mask: np.ndarray, class_id: int) -> Stamp:
