@@ -16,8 +16,8 @@ from typing import Any
 from nucplan.datasets.coco_shapes import shape_of
 from nucplan.datasets.description import read_description
 from nucplan.datasets.layers import counted
-from nucplan.datasets.pairs import files_below, part_of
-from nucplan.datasets.polygons import BOXES, Outline, Stamp, covered, draw
+from nucplan.datasets.pairs import files_below, part_of, says_test
+from nucplan.datasets.polygons import BOXES, Outline, Stamp, covered, draw, refuse_other_origin
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
@@ -87,14 +87,14 @@ class _File:
         if not all(isinstance(part, list) and all(isinstance(item, dict) for item in part) for part in found):
             raise NucplanError(f"{path}: images, annotations and categories must be lists of objects; export it again.")
         self.images, self._annotations, categories = found
-        self.categories = {category.get("id"): str(category.get("name")) for category in categories}
-        self.used = {annotation.get("category_id") for annotation in self._annotations}
+        self.categories = {_id(category, "id", path): str(category.get("name")) for category in categories}
+        self.used = {_id(annotation, "category_id", path) for annotation in self._annotations}
 
     def annotations_by_image(self, class_of: dict[str, int]) -> tuple[dict[Any, str], list[str]]:
         """Annotations as JSON text, which takes a tenth of the memory, with their class; faults. Empties the file."""
-        known, by_image, faults = {image.get("id") for image in self.images}, defaultdict(list), []
+        known, by_image, faults = {_id(image, "id", self.path) for image in self.images}, defaultdict(list), []
         for annotation in self._annotations:
-            image, category = annotation.get("image_id"), annotation.get("category_id")
+            image, category = _id(annotation, "image_id", self.path), annotation.get("category_id")
             if image not in known or category not in self.categories:
                 lacking = f"category {category}" if image in known else f"image {image}"
                 which = f"{self.path}: annotation {annotation.get('id')}"
@@ -103,6 +103,12 @@ class _File:
                 by_image[image].append({**annotation, "class": class_of[self.categories[category]]})
         self._annotations = []
         return {image: json.dumps(found) for image, found in by_image.items()}, faults
+
+
+def _id(item: dict[str, Any], key: str, path: Path) -> int | str | None:
+    if not isinstance(item.get(key), int | str | None):
+        raise NucplanError(f"{path} has the {key} {item[key]!r}; ids are numbers or texts, export it again.")
+    return item.get(key)
 
 
 class _Images:
@@ -135,7 +141,7 @@ def _classes(files: list[_File]) -> tuple[dict[str, int], tuple[str, ...], list[
 
 
 def _part(path: Path, folder: Path) -> str:
-    return "Ts" if "test" in path.name.lower() else part_of(path, folder)
+    return "Ts" if says_test(path.stem) else part_of(path, folder)
 
 
 def _load(image_path: Path, json_path: Path, text: str) -> Annotated:
@@ -146,6 +152,7 @@ def _load(image_path: Path, json_path: Path, text: str) -> Annotated:
         kind = crowds if annotation.get("iscrowd") else nuclei if annotation.get("segmentation") else boxes
         kind.append(shape)
     drawn = draw(nuclei, image.shape[:2])
+    refuse_other_origin(drawn, f"{json_path}, {image_path.name}")
     unsure: list[Outline | Stamp] = [*crowds, *boxes]
     return Annotated(
         image,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import NamedTuple
 
 from nucplan.datasets.raw import Part
 from nucplan.errors import NucplanError
+
+# The word, on its own or as in MoNuSegTestData; neither "latest" nor "testis".
+_TEST = re.compile(r"(?<![A-Za-z])(?i:test(?:ing)?)(?![a-z])|(?<=[a-z])Test(?:ing)?(?![a-z])")
 
 
 class Pair(NamedTuple):
@@ -73,8 +77,13 @@ def pair_up(
 
 
 def part_of(path: Path, folder: Path) -> Part:
-    """``Ts`` where a folder between ``folder`` and the file has "test" in its name."""
-    return "Ts" if any("test" in name.lower() for name in path.relative_to(folder).parts[:-1]) else "Tr"
+    """``Ts`` where a folder between ``folder`` and the file has the word "test" in its name."""
+    return "Ts" if any(map(says_test, path.relative_to(folder).parts[:-1])) else "Tr"
+
+
+def says_test(name: str) -> bool:
+    """Whether a name has the word "test" or "testing" in it."""
+    return _TEST.search(name) is not None
 
 
 def _by_key(files: Iterable[tuple[Hashable, Path]]) -> dict[Hashable, list[Path]]:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from nucplan.datasets.layers import HIDDEN, OVERLAP, counted, ids_of
+from nucplan.errors import NucplanError
 
 TOO_FEW_POINTS = "outlines of fewer than 3 points"
 OUTSIDE = "outlines outside of the image"
@@ -102,6 +103,21 @@ def draw(outlines: Sequence[Outline | Stamp], shape: tuple[int, int]) -> Drawn:
         counted([*lost.items(), (HIDDEN, drawn - len(visible))]),
         counted([(OVERLAP, int((claims > 1).sum()))]),
     )
+
+
+def refuse_other_origin(drawn: Drawn, where: str) -> None:
+    """Refuse outlines that were made for another image than the one they were drawn into.
+
+    Raises
+    ------
+    NucplanError
+        If all that could be drawn lies outside of the image; the message begins with ``where``.
+    """
+    if drawn.left_out.get(OUTSIDE) and not drawn.class_of:
+        raise NucplanError(
+            f"{where}: all outlines lie outside of the image, as where they count from the corner of the slide; export "
+            "them in pixels of this image."
+        )
 
 
 def covered(outlines: Iterable[Outline | Stamp], shape: tuple[int, int]) -> np.ndarray:

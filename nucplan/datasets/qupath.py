@@ -20,7 +20,7 @@ from nucplan.datasets.description import Description, read_description
 from nucplan.datasets.geojson import CELL, SUFFIXES, Feature, read_features, stem_of
 from nucplan.datasets.layers import counted
 from nucplan.datasets.pairs import Pair, files_below, pair_up
-from nucplan.datasets.polygons import NO_AREA, UNCLEAR, Outline, covered, draw
+from nucplan.datasets.polygons import NO_AREA, UNCLEAR, Outline, covered, draw, refuse_other_origin
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import images_by_stem, read_image
@@ -132,6 +132,7 @@ def _load(pair: Pair, rules: _Rules) -> Annotated:
         objects[rules.role(feature)].append(feature)
     nuclei, unsure = objects[NUCLEUS], [Outline(f.rings) for role in (IGNORED, UNCLEAR) for f in objects[role]]
     drawn = draw([Outline(f.rings, rules.class_of(f, pair.annotation)) for f in nuclei], image.shape[:2])
+    refuse_other_origin(drawn, str(pair.annotation))
     whole, unnamed = sum(f.whole_cell for f in nuclei), sum(not f.class_name for f in nuclei)
     remarks = [(role, len(objects[role])) for role in (IGNORED, REGIONS, OTHER_OBJECTS)]
     remarks += [(WHOLE_CELLS, whole), (UNCLASSIFIED, unnamed if len(rules.class_names) > 1 else 0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import tifffile
 
 from nucplan.errors import NucplanError
 
@@ -17,8 +18,6 @@ def read_svs(path: Path) -> np.ndarray:
     NucplanError
         If the file is missing, damaged, or compressed in a way that imagecodecs cannot undo.
     """
-    import tifffile
-
     # tifffile meets damaged files with whatever its struct and codec calls raise.
     try:
         with tifffile.TiffFile(path) as file:

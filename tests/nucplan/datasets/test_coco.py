@@ -140,6 +140,19 @@ def test_parts_have_a_file_each_and_images_are_found_near_it_or_by_name(tmp_path
     assert source.class_names == ("tumour", "stroma")
 
 
+def test_only_the_word_test_makes_a_test_part(tmp_path: Path):
+    write(tmp_path, [annotation(1, as_polygons(1))], ["x.png"], "testis/latest.json")
+    assert coco.read(tmp_path).cases[0].part == "Tr"
+    (tmp_path / "testis").rename(tmp_path / "TestData")
+    assert coco.read(tmp_path).cases[0].part == "Ts"
+
+
+def test_outlines_of_another_image_are_refused(tmp_path: Path):
+    write(tmp_path, [annotation(1, [square(5000, 5000, 5010, 5010)])])
+    with pytest.raises(NucplanError, match=r"a\.json, x\.png: all outlines lie outside"):
+        coco.read(tmp_path).cases[0].load()
+
+
 def test_pictures_outside_of_the_source_are_not_read(tmp_path: Path):
     write_image(tmp_path / "secret.png", np.zeros(SHAPE, np.uint8))
     path = write(tmp_path / "source", [annotation(1, as_polygons(1))])
@@ -196,6 +209,9 @@ def test_other_json_files_are_left_alone_and_damaged_ones_refused(tmp_path: Path
     text = path.read_text()
     path.write_text(text[:-9])
     with pytest.raises(NucplanError, match=r"a\.json is not valid JSON"):
+        coco.read(tmp_path)
+    path.write_text(text.replace('"image_id": 9000', '"image_id": [9000]'))
+    with pytest.raises(NucplanError, match=r"a\.json has the image_id \[9000\]"):
         coco.read(tmp_path)
     path.write_text('{"images": {}, "annotations": []}')
     with pytest.raises(NucplanError, match=r"a\.json: images, annotations and categories must be lists"):

@@ -87,7 +87,7 @@ def test_both_parts_come_back_with_touching_nuclei_apart_and_the_first_one_there
 
 
 def test_the_pixel_size_is_the_median_and_the_file_without_one_is_told(tmp_path: Path):
-    for name, mpp in (("a", "0.25"), ("b", "0.2456"), ("c", "0.26"), ("d", None)):
+    for name, mpp in (("a", "0.26"), ("b", "0.2456"), ("c", "0.25"), ("d", None)):
         write_source(tmp_path, xml(*nuclei(), mpp="" if mpp is None else f' MicronsPerPixel="{mpp}"'), name)
     source = monuseg.read(tmp_path)
     assert source.mpp == 0.25
@@ -119,7 +119,7 @@ def test_halves_without_the_other_are_faults_that_name_the_file(tmp_path: Path):
     write_image(tmp_path / TRAIN / "Tissue Images" / "lonely.tif")
     (tmp_path / TRAIN / "Annotations" / "widow.xml").write_text(xml(*nuclei()))
     (tmp_path / "__MACOSX").mkdir()
-    (tmp_path / "__MACOSX" / "._ghost.xml").write_text("")
+    (tmp_path / "__MACOSX" / "ghost.xml").write_text("")
     source = monuseg.read(tmp_path)
     assert [case.name for case in source.cases] == [SLIDE]
     assert [fault.split(" has no ")[0].rsplit("/", 1)[1] for fault in source.faults] == ["lonely.tif", "widow.xml"]

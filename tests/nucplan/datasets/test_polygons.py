@@ -163,6 +163,9 @@ def test_outlines_through_pixel_centres_include_the_pixels_they_pass():
     assert int((through.instances > 0).sum()) == 4 * 5
     dot = draw([Outline([np.array([[4.4, 3.6]])], centred=True)], SHAPE)
     assert np.argwhere(dot.instances).tolist() == [[4, 4]]
+    fractional = draw([Outline([ring + [0.4, 0.6]], centred=True)], SHAPE)
+    assert fractional.instances[3:8, 2:6].all()
+    assert int(fractional.instances.sum()) == 4 * 5
 
 
 def test_stamps_and_outlines_share_one_map():

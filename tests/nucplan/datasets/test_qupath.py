@@ -207,6 +207,12 @@ def test_outlines_without_pixels_are_counted(tmp_path: Path, ring: list, reason:
     assert first(qupath.read(tmp_path)).left_out == {reason: 1}
 
 
+def test_coordinates_of_the_whole_slide_are_refused(tmp_path: Path):
+    add(tmp_path, [feature(polygon((5000, 5000, 5010, 5010)))])
+    with pytest.raises(NucplanError, match=r"a\.geojson: all outlines lie outside of the image"):
+        qupath.read(tmp_path).cases[0].load()
+
+
 def test_objects_without_area_are_counted(tmp_path: Path):
     line = {"type": "LineString", "coordinates": [[1, 2], [3, 4]]}
     add(tmp_path, [feature({"type": "Point", "coordinates": [1, 2]}), feature(line), feature(None)])
