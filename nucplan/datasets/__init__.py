@@ -9,9 +9,9 @@ from nucplan.errors import NucplanError
 
 # One module per format, each with a ``FORMAT``; the order is that of ``nucplan_convert --list``.
 MODULES = (
-    *("pannuke", "conic", "lizard", "consep", "cpm17", "kumar", "tnbc", "nuinsseg", "cryonuseg", "dsb2018"),
-    *("tissuenet", "bcss", "crag"),
-    *("folder", "cellpose", "stardist", "hovernet", "cellvit", "ome"),
+    *("pannuke", "conic", "lizard", "consep", "monuseg", "monusac", "cpm17", "kumar", "tnbc", "nuinsseg", "cryonuseg"),
+    *("dsb2018", "nucls", "panoptils", "puma", "tissuenet", "bcss", "crag"),
+    *("folder", "cellpose", "stardist", "hovernet", "cellvit", "qupath", "coco", "ome"),
 )
 
 
