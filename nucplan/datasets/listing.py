@@ -9,6 +9,7 @@ from nucplan.datasets.source import Format
 
 COLUMNS = ("format", "modality", "classes", "um/px", "size", "licence")
 WIDTH = 30
+LINE = 120
 YOURS = "yours"
 
 
@@ -36,7 +37,8 @@ def details(known: Format) -> str:
         lines.append(f"  documented: {known.documented}")
     for option in known.options:
         values = f" ({', '.join(option.values)})" if option.values else ""
-        lines.append(f"  --set {option.name}={option.default or '...'}{values}: {option.help}")
+        text = f"--set {option.name}={option.default or '...'}{values}: {option.help}"
+        lines += textwrap.wrap(text, LINE, initial_indent="  ", subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 
