@@ -38,7 +38,7 @@ def load_mat(image: Path, path: Path, classes: int) -> Annotated:
 def load_json(image: Path, path: Path, classes: int) -> Annotated:
     """A JSON prediction. Contours run through the centres of the outermost pixels, as OpenCV draws them."""
     nuclei, picture = _nuclei(path), read_image(image)
-    outlines = [Outline([_contour(n, path)], _type(n, path) if classes else 1, True) for n in nuclei.values()]
+    outlines = [Outline([_contour(n, path)], _type(n, path) if classes else 1, centred=True) for n in nuclei.values()]
     drawn = draw(outlines, picture.shape[:2])
     ids = np.array([0, *nuclei], np.int32)
     class_of = {int(ids[i]): class_id for i, class_id in drawn.class_of.items()}

@@ -45,8 +45,8 @@ def components(mask: np.ndarray) -> np.ndarray:
 
 def areas_of(instances: np.ndarray) -> dict[int, int]:
     """Number of pixels of each id of a label map, by ascending id, without background."""
-    highest = instances.max(initial=0)
-    if highest <= COUNTED_IDS and instances.min(initial=0) >= 0:
+    whole = instances.dtype.kind in "biu"
+    if whole and instances.min(initial=0) >= 0 and instances.max(initial=0) <= COUNTED_IDS:
         areas = np.bincount(instances.ravel().astype(np.int64))
         ids = np.flatnonzero(areas[1:]) + 1
         return dict(zip(ids.tolist(), areas[ids].tolist(), strict=True))

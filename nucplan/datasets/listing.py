@@ -9,7 +9,7 @@ from nucplan.datasets.source import Format
 
 COLUMNS = ("format", "modality", "classes", "um/px", "size", "licence")
 WIDTH = 30
-PAGE = 110
+LINE = 120
 YOURS = "yours"
 
 
@@ -38,7 +38,7 @@ def details(known: Format) -> str:
     for option in known.options:
         values = f" ({', '.join(option.values)})" if option.values else ""
         text = f"--set {option.name}={option.default or '...'}{values}: {option.help}"
-        lines += textwrap.wrap(text, PAGE, initial_indent="  ", subsequent_indent="    ")
+        lines += textwrap.wrap(text, LINE, initial_indent="  ", subsequent_indent=" " * 6)
     return "\n".join(lines)
 
 

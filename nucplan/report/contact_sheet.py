@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
+from textwrap import wrap
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ SMALLEST_NUCLEUS, ENLARGED_NUCLEUS = 14, 20
 # Grey and multiplex images are dimmed by this factor: outlines must be seen on the brightest nuclei as well.
 DIMMED = 0.6
 # Characters that a panel is wide enough for.
-LONGEST_NAME, LONGEST_GROUP, LONGEST_LICENCE = 40, 24, 110
+LONGEST_NAME, LONGEST_LINE, LONGEST_GROUP = 40, 48, 24
 # The share of the pictures that the test part gets, where there is one.
 TEST_SHARE = 4
 STRIPE_PERIOD, STRIPE_WIDTH = 12, 2
@@ -85,11 +86,9 @@ def _head(raw: RawDataset, cases: Sequence[CaseNuclei], width: int) -> np.ndarra
     """What the dataset is, and the colour and number of nuclei of each class."""
     info = raw.info
     counts = Counter(k for case in cases for k in case.class_of.values())
-    licence = _shortened(info.licence or "not stated by the source", LONGEST_LICENCE)
-    lines = [
-        ("microns per pixel: " + (f"{info.mpp:g}" if info.mpp else "not known"), None),
-        (f"licence: {licence}", None),
-    ]
+    licence = f"licence: {info.licence or 'not stated by the source'}"
+    mpp = f"microns per pixel: {f'{info.mpp:g}' if info.mpp else 'not known'}"
+    lines = [(line, None) for line in (mpp, *wrap(licence, LONGEST_LINE * width // PANEL_SIDE))]
     classes = [(f"{name}: {counts[k]:,}", class_colour(k)) for k, name in enumerate(info.class_names, start=1)]
     striped = [("striped: to be ignored", None)] if info.ignore_label is not None else []
     title = f"{raw.dataset.folder_name}: {len(cases):,} images, {counts.total():,} nuclei"
@@ -135,7 +134,9 @@ def _shown(raw: RawDataset, case: CaseNuclei) -> np.ndarray:
 
 def _facts(raw: RawDataset, case: CaseNuclei, rows: slice, columns: slice) -> list[tuple[str, None]]:
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    facts = ["test" if case.part == "Ts" else "train", f"{len(case.area):,} nuclei"]
+    # What tells long names apart may be in their middle, which the title leaves out.
+    facts = wrap(case.name, LONGEST_LINE) if len(case.name) > LONGEST_NAME else []
+    facts += ["test" if case.part == "Ts" else "train", f"{len(case.area):,} nuclei"]
     if (group := raw.info.groups.get(case.name, case.name)) != case.name:
         facts.append(f"group {_shortened(group, LONGEST_GROUP)}")
     if (height, width) != tuple(case.shape):
@@ -168,6 +169,6 @@ def _paint_stripes(picture: np.ndarray, ignored: np.ndarray) -> None:
 
 
 def _shortened(text: str, longest: int) -> str:
-    """The beginning and the end of a long text: names of tiles differ at their ends."""
+    """The beginning and the end of a long text."""
     half = (longest - 3) // 2
     return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"

@@ -47,6 +47,11 @@ def test_ids_of_every_type_of_whole_number(dtype: type):
     assert areas_of(np.zeros((0, 3), dtype)) == {}
 
 
+def test_values_that_are_no_ids_are_listed_too_for_others_to_refuse():
+    assert ids_of(np.array([[-1, 0], [2, 2]])) == [-1, 2]
+    assert ids_of(np.array([[1.5, 0.0]])) == [1.5]
+
+
 @given(label_maps, class_maps)
 @settings(max_examples=80, deadline=None)
 def test_the_class_of_a_nucleus_is_the_most_frequent_of_its_pixels_and_never_background(labels, classes):

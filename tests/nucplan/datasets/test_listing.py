@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nucplan.datasets import all_formats
-from nucplan.datasets.listing import COLUMNS, WIDTH, YOURS, details, table
+from nucplan.datasets.listing import COLUMNS, LINE, WIDTH, YOURS, details, table
 from nucplan.datasets.source import Format, Option, Source
 
 
@@ -26,7 +26,7 @@ LONG = Format(
     size="9 images",
     licence="CC0-1.0",
     documented="https://example.org",
-    options=(Option("fold", "which part", "1", ("1", "2")), Option("channel", "its name", "")),
+    options=(Option("fold", "which part", "1", ("1", "2")), Option("channel", "its name, " + "a word and " * 20, "")),
 )
 PLAIN = Format("plain", "any", "yours", "SOURCE/x", read)
 
@@ -46,7 +46,9 @@ def test_details_hold_layout_facts_and_choices():
         assert part in said
     assert "documented: https://example.org" in said
     assert "--set fold=1 (1, 2): which part" in said
-    assert "--set channel=...: its name" in said
+    assert "--set channel=...: its name, a word" in said
+    assert all(len(line) <= LINE for line in said.splitlines())
+    assert ("a word and " * 20).strip() in " ".join(said.split())
     assert f"licence: {YOURS}" in details(PLAIN)
     assert "documented" not in details(PLAIN)
 
@@ -58,7 +60,7 @@ def test_every_format_is_described(known: Format):
     assert known.modality
     assert known.description
     assert "SOURCE" in known.layout
-    assert all(len(line) <= 120 for line in details(known).splitlines())
+    assert all(len(line) <= 125 for line in details(known).splitlines())
     for option in known.options:
         assert option.help
         assert not option.values or option.default in option.values

@@ -70,18 +70,16 @@ def test_the_record_says_what_came_from_each_image_and_what_was_left_out(roots: 
 def test_a_row_for_every_nucleus_of_the_dataset_and_no_other(roots: Roots):
     dataset = write_raw(source(good, good), new_dataset(roots, 1, "One")).dataset
     raw = RawDataset(dataset)
+    columns = ("case", "id", "class", "area_px", "source_id")
     with open(dataset.raw / "nuclei.csv", newline="") as handle:
-        rows = [
-            (r["case"], int(r["id"]), r["class"], int(r["area_px"]), int(r["source_id"]))
-            for r in csv.DictReader(handle)
-        ]
+        rows = [tuple(row[column] for column in columns) for row in csv.DictReader(handle)]
     expected = []
     for case in raw.cases():
         instances, classes = raw.instances(case), raw.classes_map(case)
         for i in range(1, instances.max() + 1):
             where = instances == i
             name = raw.info.class_names[classes[where][0] - 1]
-            expected.append((case, i, name, where.sum(), labels()[where][0]))
+            expected.append((case, str(i), name, str(where.sum()), str(labels()[where][0])))
     assert rows == expected
 
 

@@ -109,6 +109,16 @@ def test_what_is_to_be_ignored_is_striped_and_nothing_else(tmp_path):
     assert np.ptp(rows) == pytest.approx(20 * factor, abs=2)
 
 
+def test_cases_whose_long_names_differ_in_the_middle_are_told_apart(tmp_path):
+    names = [f"TCGA-A2-A0CM-DX1_left-{i}_{'top-1234_bottom-3456_right-56789' * 2}" for i in (3, 4)]
+    load = lambda: Annotated(np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.int32), {})  # noqa: E731
+    pictures = []
+    for place, name in enumerate(names):
+        dataset = new_dataset(resolve_roots(tmp_path / str(place)), 1, "Names")
+        pictures.append(drawn(RawDataset(write_raw(Source([Case(name, tmp_path, load)]), dataset).dataset)))
+    assert not np.array_equal(*pictures)
+
+
 def test_a_dataset_without_any_nucleus_is_drawn(tmp_path):
     load = lambda: Annotated(np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.int32), {})  # noqa: E731
     dataset = new_dataset(resolve_roots(tmp_path), 1, "None")
