@@ -17,7 +17,7 @@ MODULES = (
 
 def all_formats() -> dict[str, Format]:
     """Every known format by name."""
-    formats = (import_module(f"nucplan.datasets.{module}").FORMAT for module in MODULES)
+    formats = (import_module(f"nucplan.datasets.formats.{module}").FORMAT for module in MODULES)
     return {known.name: known for known in formats}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nucplan.datasets.layers import areas_of
+from nucplan.datasets.annotations.layers import areas_of
 from nucplan.datasets.raw import Part, RawDataset
 from nucplan.datasets.record import CONVERSION, NUCLEI, Record, Row, read_nuclei
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from nucplan.datasets.layers import ids_of
+from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.raw import MAX_CLASSES, MAX_INSTANCES, check_pixel_size
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.errors import NucplanError

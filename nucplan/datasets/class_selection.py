@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nucplan.datasets.layers import counted
+from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.source import Annotated
 from nucplan.errors import NucplanError
 

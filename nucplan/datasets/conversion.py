@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nucplan.datasets.annotations.layers import areas_of
 from nucplan.datasets.checks import check_class_names, check_source, checked, renumbered
 from nucplan.datasets.class_selection import ClassSelection, select_classes
-from nucplan.datasets.layers import areas_of
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
 from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
 from nucplan.datasets.source import Annotated, Case, Source, Track

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nucplan.datasets.layers import ids_of
+from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.source import Annotated
 from nucplan.errors import NucplanError
 

@@ -6,7 +6,7 @@ import cc3d
 import numpy as np
 import pytest
 
-from nucplan.datasets import folder
+from nucplan.datasets.formats import folder
 from nucplan.datasets.synthetic import CLASS_NAMES, make_image, write_synthetic
 from nucplan.reference import otsu_watershed
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nucplan.datasets.annotations.layers import areas_of
 from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
-from nucplan.datasets.layers import areas_of
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.tiling import Tiling

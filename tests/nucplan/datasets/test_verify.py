@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucplan.datasets import folder
 from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.formats import folder
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError

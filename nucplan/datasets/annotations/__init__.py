@@ -1,0 +1,1 @@
+"""How nuclei are written down: label maps, layers, outlines, tables, arrays; read without trusting the file."""

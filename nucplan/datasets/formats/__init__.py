@@ -1,0 +1,1 @@
+"""Readers of public sets and of what annotation tools write, one module each."""

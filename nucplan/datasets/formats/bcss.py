@@ -1,0 +1,128 @@
+"""BCSS: tissue regions in H&E of breast cancer, a class code per pixel. These are regions and no nuclei.
+
+The instances are the 8-connected pieces of each class. Code 0 (outside of the annotated region) is ignored; code 7
+(exclude) and 15 (undetermined) are classes of the source, which ``--classes`` can leave out.
+
+Source: Amgad et al. 2019, Bioinformatics 35(18), doi 10.1093/bioinformatics/btz083; codes from the
+``meta/gtruth_codes.tsv`` of the source.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nucplan.datasets.annotations.layers import components
+from nucplan.datasets.finding.label_pairs import Pair, pair
+from nucplan.datasets.finding.unpacked import find_root
+from nucplan.datasets.raw import Part
+from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
+from nucplan.errors import NucplanError
+from nucplan.images import LABEL_SUFFIXES, images_by_stem, read_image, read_label_map
+
+LAYOUT = """SOURCE/images/<TCGA name>.png     RGB (rgbs_colorNormalized/ is understood too)
+SOURCE/masks/<TCGA name>.png      a code per pixel: 0 outside_roi, 1 tumor, ... 21 other"""
+
+IMAGES, MASKS = ("images", "rgbs_colorNormalized"), "masks"
+CLASSES = (
+    "tumor",
+    "stroma",
+    "lymphocytic_infiltrate",
+    "necrosis_or_debris",
+    "glandular_secretions",
+    "blood",
+    "exclude",
+    "metaplasia_NOS",
+    "fat",
+    "plasma_cells",
+    "other_immune_infiltrate",
+    "mucoid_material",
+    "normal_acinus_or_duct",
+    "lymphatics",
+    "undetermined",
+    "nerve",
+    "skin_adnexa",
+    "blood_vessel",
+    "angioinvasion",
+    "dcis",
+    "other",
+)
+# The second part of a TCGA barcode names the hospital; the paper tests on these.
+TEST_HOSPITALS = {"OL", "LL", "E2", "EW", "GM", "S3"}
+REGIONS = "These are regions of tissue and no nuclei: connected pieces of one class."
+
+
+def read(folder: Path, track: Track = iter, test: str = "hospitals") -> Source:
+    """List the images; patients are the groups.
+
+    Raises
+    ------
+    NucplanError
+        If the folder does not exist or has no ``images`` or ``masks``.
+    """
+    root = find_root(folder, *IMAGES)
+    images = next(root / name for name in IMAGES if (root / name).is_dir())
+    if not (root / MASKS).is_dir():
+        raise NucplanError(f"{root} has no folder '{MASKS}' beside '{images.name}'; add it.")
+    found, faults = pair(images_by_stem(images), images_by_stem(root / MASKS, LABEL_SUFFIXES))
+    return Source(
+        cases=[Case(s, files.image, partial(_load, files), _part(s, test)) for s, files in found.items()],
+        class_names=CLASSES,
+        groups={stem: _patient(stem) for stem in found},
+        mpp=_pixel_size(found),
+        licence=FORMAT.licence,
+        citation="BCSS, Amgad et al. 2019, doi 10.1093/bioinformatics/btz083",
+        faults=faults,
+        remarks=(REGIONS,),
+    )
+
+
+def _patient(stem: str) -> str:
+    """``TCGA-A1-A0SK`` of ``TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500``."""
+    return "-".join(stem.split("_")[0].split("-")[:3])
+
+
+def _part(stem: str, test: str) -> Part:
+    hospital = stem.split("-")[1:2]
+    return "Ts" if test == "hospitals" and TEST_HOSPITALS.intersection(hospital) else "Tr"
+
+
+def _pixel_size(stems: dict[str, Pair]) -> float | None:
+    sizes = {found[1] if (found := re.search(r"MPP-(\d+\.?\d*)", stem)) else None for stem in stems}
+    only = sizes.pop() if len(sizes) == 1 else None
+    return None if only is None else float(only)
+
+
+def _load(files: Pair) -> Annotated:
+    codes = read_label_map(files.labels)
+    if codes.max(initial=0) > len(CLASSES):
+        raise NucplanError(
+            f"{files.labels} has the code {codes.max()}, but codes are 0 to {len(CLASSES)}; download it again."
+        )
+    instances, class_of = np.zeros(codes.shape, np.int32), {}
+    for code in np.unique(codes[codes > 0]).tolist():
+        pieces = components(codes == code)
+        first = len(class_of) + 1
+        instances[pieces > 0] = pieces[pieces > 0] + first - 1
+        class_of.update(dict.fromkeys(range(first, first + int(pieces.max())), code))
+    return Annotated(read_image(files.image), instances, class_of, ignored=codes == 0)
+
+
+FORMAT = Format(
+    "bcss",
+    "H&E",
+    "BCSS, tissue regions of breast cancer (no nuclei: connected pieces of each class)",
+    LAYOUT,
+    read,
+    classes="21 regions",
+    mpp="0.25",
+    size="151 images, mixed sizes",
+    licence="CC0-1.0",
+    documented="https://github.com/PathologyDataScience/BCSS",
+    options=(
+        Option("test", "the test part: the six hospitals of the paper, or none", "hospitals", ("hospitals", "none")),
+    ),
+)

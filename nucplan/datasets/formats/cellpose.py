@@ -1,0 +1,128 @@
+"""Cellpose's layout: images and masks in one folder, told apart by the ends of their names.
+
+Source: https://cellpose.readthedocs.io/en/latest/train.html and outputs.html.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nucplan.datasets.annotations.label_files import read_ids
+from nucplan.datasets.annotations.layers import ids_of
+from nucplan.datasets.annotations.pickles import read_objects
+from nucplan.datasets.finding.cellpose_names import SEGMENTATION, Names
+from nucplan.datasets.finding.label_pairs import case_name
+from nucplan.datasets.multiplex.panels import Planes, find_factors, told
+from nucplan.datasets.multiplex.planes import read_header
+from nucplan.datasets.raw import Part
+from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
+from nucplan.errors import NucplanError
+from nucplan.images import TIFF_SUFFIXES, checked_label_map, read_image
+
+LAYOUT = """SOURCE/<x>.tif|png|jpg                  grey, RGB, or TIFF of several planes; perhaps in train/ and test/
+SOURCE/<x>_masks.tif|tiff|png           instance ids; else <x>_cp_masks.*, else <x>_seg.npy"""
+
+PARTS: dict[str, Part] = {"train": "Tr", "test": "Ts"}
+
+
+def read(
+    folder: Path, track: Track = iter, mask_filter: str = "_masks", img_filter: str = "", trust: bool = False
+) -> Source:
+    """List the images, TIFFs by their headers; ``test`` becomes the test part.
+
+    Raises
+    ------
+    NucplanError
+        If the folder does not exist or no file is an image.
+    """
+    check_folder(folder)
+    names = Names(mask_filter, img_filter)
+    pairs: dict[Path, tuple[Path, Part]] = {}
+    faults: list[str] = []
+    for place, part in _places(folder).items():
+        images = names.images_in(place)
+        faults.extend(names.orphans(place, images))
+        for path in images:
+            if (masks := names.masks_of(path)) is None:
+                wanted = f"{names.stem(path)}{mask_filter}.tif, .tiff or .png"
+                faults.append(f"{path} has no {wanted}; add it or remove the image.")
+            else:
+                pairs[path] = (masks, part)
+    if not pairs and not faults:
+        raise NucplanError(f"{folder} holds no image; expected are <x>.tif and <x>{mask_filter}.tif.")
+    stacks, markers, more_faults = _stacks(list(pairs))
+    factors, unread = find_factors(list(stacks.values()), track)
+    refused = more_faults | unread
+    return Source(
+        cases=[
+            Case(case_name(names.stem(path)), path, partial(_load, path, masks, stacks.get(path), factors, trust), part)
+            for path, (masks, part) in pairs.items()
+            if path not in refused
+        ],
+        markers=markers,
+        faults=(*faults, *refused.values()),
+        remarks=told(factors, markers or ()),
+    )
+
+
+def _places(folder: Path) -> dict[Path, Part]:
+    return {folder / name: part for name, part in PARTS.items() if (folder / name).is_dir()} or {folder: "Tr"}
+
+
+def _stacks(images: list[Path]) -> tuple[dict[Path, Planes], tuple[str, ...] | None, dict[Path, str]]:
+    """How to read images of several planes, the names of these, and faults; nothing where no image has planes."""
+    stacks: dict[Path, Planes] = {}
+    faults: dict[Path, str] = {}
+    names: tuple[str, ...] | None = None
+    for path in images:
+        if path.suffix.lower() not in TIFF_SUFFIXES:
+            continue
+        try:
+            stack = read_header(path)
+        except NucplanError as error:
+            faults[path] = str(error)
+            continue
+        if stack.planes == 1 or stack.is_rgb:
+            continue
+        names = names or stack.names or tuple(f"channel_{i + 1}" for i in range(stack.planes))
+        if stack.planes == len(names):
+            stacks[path] = Planes(stack, tuple(range(stack.planes)))
+        else:
+            faults[path] = f"{path} has {stack.planes} planes, but others have {len(names)}; make two datasets."
+    return stacks, names, faults
+
+
+def _load(image: Path, masks: Path, planes: Planes | None, factors: np.ndarray | None, trust: bool) -> Annotated:
+    pixels, remarks = (read_image(image), {}) if planes is None else planes.read(factors)
+    instances = _segmentation(masks, trust) if masks.name.endswith(SEGMENTATION) else read_ids(masks)
+    return Annotated(pixels, instances, dict.fromkeys(ids_of(instances), 1), remarks=remarks)
+
+
+def _segmentation(path: Path, trust: bool) -> np.ndarray:
+    """The masks ``(H, W)`` int32 of the dict in a ``_seg.npy`` file."""
+    found = read_objects(path, trust)
+    if not isinstance(found, dict) or not isinstance(found.get("masks"), np.ndarray):
+        raise NucplanError(f"{path} holds no dict with an array 'masks'; save it again in Cellpose.")
+    masks = np.squeeze(found["masks"])
+    if masks.ndim != 2:
+        raise NucplanError(f"{path} holds masks of shape {masks.shape}; save one plane per file.")
+    return checked_label_map(masks, path)
+
+
+FORMAT = Format(
+    "cellpose",
+    "any",
+    "images and masks in one folder, as Cellpose trains on and writes them",
+    LAYOUT,
+    read,
+    classes="1",
+    documented="https://cellpose.readthedocs.io",
+    options=(
+        Option("mask_filter", "how the names of masks end; _seg.npy for Cellpose's own files", "_masks"),
+        Option("img_filter", "how the names of images end", ""),
+    ),
+    may_hold_pickles=True,
+)

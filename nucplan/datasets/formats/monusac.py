@@ -1,0 +1,129 @@
+"""MoNuSAC 2020: H&E of four organs, nuclei of four classes outlined in Aperio ImageScope XML.
+
+The class of a layer is the name of its attribute (``Annotation/Attributes/Attribute/@Name``), not that of the layer.
+The test part has a fifth, Ambiguous, which becomes an area to ignore. Where an image is there as ``.svs`` and as
+``.tif``, the latter is read. Class order as in HoVer-Net.
+
+Two patients are in both official parts, which would let a network be tested on a patient that it knows. Their images
+of the training part are left out, so that the test part stays the official one.
+
+Source: Verma et al. 2021, IEEE TMI 40, doi 10.1109/TMI.2021.3085712.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nucplan.datasets.annotations.aperio import Region, draw_regions, pixel_size, read_regions
+from nucplan.datasets.annotations.layers import counted
+from nucplan.datasets.annotations.polygons import Outline, covered
+from nucplan.datasets.finding.pairs import Pair, files_below, pair_up, part_of
+from nucplan.datasets.finding.tcga import patient
+from nucplan.datasets.multiplex.svs import read_svs
+from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
+from nucplan.errors import NucplanError
+from nucplan.images import read_image
+
+LAYOUT = """SOURCE/MoNuSAC_images_and_annotations/<patient>/<image>.svs|tif and <image>.xml
+SOURCE/MoNuSAC Testing Data and Annotations/<patient>/<image>.svs|tif and <image>.xml    the test part
+One of the two folders alone is a source to train on."""
+
+CLASSES = ("Epithelial", "Lymphocyte", "Macrophage", "Neutrophil")
+AMBIGUOUS = "Ambiguous"
+IGNORED = "ambiguous regions, now areas to ignore"
+SVS, TIFFS = ".svs", (".tif", ".tiff")
+
+
+def read(folder: Path, track: Track = iter) -> Source:
+    """List the images; of the annotations only the pixel size is read now.
+
+    Raises
+    ------
+    NucplanError
+        If the folder does not exist or holds no XML file.
+    """
+    check_folder(folder)
+    annotations = files_below(folder, [".xml"])
+    if not annotations:
+        raise NucplanError(f"{folder} holds no XML file; expected is the layout that --list monusac shows.")
+    files = _images(folder), annotations
+    pairs, faults = pair_up(*([((part_of(p, folder), p.stem), p) for p in found] for found in files))
+    kept, leak = _without_test_patients(pairs, folder)
+    mpp, remarks = pixel_size(track([pair.annotation for pair in kept]))
+    return Source(
+        cases=[Case(p.image.stem, p.image, partial(_load, p), part_of(p.image, folder)) for p in kept],
+        class_names=CLASSES,
+        groups={pair.image.stem: _patient(pair) for pair in kept},
+        mpp=mpp,
+        licence=FORMAT.licence,
+        citation="MoNuSAC 2020, Verma et al. 2021, doi 10.1109/TMI.2021.3085712",
+        faults=tuple(faults),
+        remarks=(*remarks, *leak),
+    )
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Every image once, as TIFF where there is one."""
+    plain = files_below(folder, TIFFS)
+    yield from plain
+    known = {path.with_suffix("") for path in plain}
+    yield from (path for path in files_below(folder, [SVS]) if path.with_suffix("") not in known)
+
+
+def _patient(pair: Pair) -> str:
+    return patient(pair.image.parent.name if pair.image.stem == patient(pair.image.stem) else pair.image.stem)
+
+
+def _without_test_patients(pairs: Sequence[Pair], folder: Path) -> tuple[list[Pair], list[str]]:
+    """The images to use, and a sentence on the training images of patients that the test part has too."""
+    tested = {_patient(pair) for pair in pairs if part_of(pair.image, folder) == "Ts"}
+    left_out = [p for p in pairs if part_of(p.image, folder) == "Tr" and _patient(p) in tested]
+    if not left_out:
+        return list(pairs), []
+    patients = ", ".join(sorted({_patient(pair) for pair in left_out}))
+    kept = [pair for pair in pairs if pair not in left_out]
+    return kept, [
+        f"Left out of the training part: {len(left_out)} images of patients that the official test part has too "
+        f"({patients})."
+    ]
+
+
+def _load(pair: Pair) -> Annotated:
+    image = read_svs(pair.image) if pair.image.suffix.lower() == SVS else read_image(pair.image)
+    regions = read_regions(pair.annotation)
+    classes = [_class(region, pair.annotation) for region in regions]
+    nuclei = [(region, k) for region, k in zip(regions, classes, strict=True) if k]
+    unclear = [Outline([region.vertices]) for region, k in zip(regions, classes, strict=True) if not k]
+    drawn = draw_regions([region for region, _ in nuclei], [k for _, k in nuclei], image.shape[:2])
+    ignored: np.ndarray | None = covered(unclear, image.shape[:2]) if unclear else None
+    remarks = drawn.remarks | counted([(IGNORED, len(unclear))])
+    return Annotated(image, drawn.instances, drawn.class_of, ignored, drawn.left_out, remarks)
+
+
+def _class(region: Region, path: Path) -> int:
+    """Class 1 to 4 of a region, 0 where it is ambiguous."""
+    numbers = {name.lower(): k for k, name in enumerate((AMBIGUOUS, *CLASSES))}
+    if region.layer.lower() not in numbers:
+        raise NucplanError(
+            f"{path} has a layer with the attribute '{region.layer}', which is none of "
+            f"{', '.join((*CLASSES, AMBIGUOUS))}; correct it."
+        )
+    return numbers[region.layer.lower()]
+
+
+FORMAT = Format(
+    "monusac",
+    "H&E",
+    "MoNuSAC 2020, outlines of four classes in ImageScope XML",
+    LAYOUT,
+    read,
+    classes="4",
+    mpp="0.19 to 0.25, in the files",
+    size="209 + 85 images, mixed sizes",
+    licence="CC-BY-NC-SA-4.0",
+    documented="https://monusac-2020.grand-challenge.org/Data/",
+)

@@ -1,0 +1,1 @@
+"""Images of many planes: their names, order and intensities."""

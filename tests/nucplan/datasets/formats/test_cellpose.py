@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from nucplan.datasets.formats import cellpose
+from nucplan.errors import NucplanError
+from nucplan.images import read_image, read_label_map, write_image, write_label_map
+
+Compare = Callable[[np.ndarray, np.ndarray], None]
+
+
+class Creates:
+    """A pickle of this makes a file when it is loaded by a reader that runs what pickles ask for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def grey(labels: np.ndarray) -> np.ndarray:
+    return np.where(labels > 0, 200, 20).astype(np.uint8)
+
+
+def segmentation(path: Path, masks: np.ndarray, **more: object) -> None:
+    """What Cellpose saves, flows and all."""
+    content = {
+        "outlines": np.zeros_like(masks),
+        "masks": masks,
+        "chan_choose": [0, 0],
+        "ismanual": np.zeros(3, bool),
+        "filename": "somewhere/x.tif",
+        "flows": [np.zeros((2, 2)), [], None],
+        "diameter": np.float32(30.0),
+    }
+    np.save(path, content | more, allow_pickle=True)
+
+
+@pytest.fixture
+def source(tmp_path: Path, touching: np.ndarray) -> Path:
+    """``a`` with masks, flows and outlines, ``b`` with what Cellpose wrote, ``c`` with its own file alone."""
+    for stem in "abc":
+        tifffile.imwrite(tmp_path / f"{stem}.tif", grey(touching))
+    write_image(tmp_path / "a_masks.png", touching)
+    tifffile.imwrite(tmp_path / "a_flows.tif", np.zeros((3, 4, 4), np.float32))
+    write_image(tmp_path / "a_outlines.png", grey(touching))
+    write_image(tmp_path / "b_cp_masks.png", touching)
+    segmentation(tmp_path / "c_seg.npy", touching)
+    return tmp_path
+
+
+def test_masks_are_found_in_every_form_and_flows_are_no_images(
+    source: Path, written, touching: np.ndarray, same_partition: Compare
+):
+    raw = written(cellpose.read(source))
+    assert raw.cases() == ["a", "b", "c"]
+    for case in raw.cases():
+        same_partition(raw.instances(case), touching)
+        np.testing.assert_array_equal(raw.image(case), grey(touching))
+
+
+def test_of_several_masks_tif_comes_first_and_ones_own_before_cellposes(source: Path, touching: np.ndarray):
+    write_label_map(source / "a_masks.tif", np.roll(touching, 1, axis=0))
+    write_image(source / "a_cp_masks.png", np.zeros_like(touching))
+    found = cellpose.read(source).cases[0].load()
+    np.testing.assert_array_equal(found.instances, np.roll(touching, 1, axis=0))
+
+
+def test_names_may_end_otherwise_and_test_is_the_test_part(
+    tmp_path: Path, written, touching: np.ndarray, same_partition: Compare
+):
+    for part, stem in (("train", "000"), ("test", "100")):
+        write_image(tmp_path / part / f"{stem}_img.png", np.dstack([grey(touching)] * 3))
+        write_image(tmp_path / part / f"{stem}_nuclei.png", touching)
+        write_image(tmp_path / part / f"{stem}_overview.png", grey(touching))
+    raw = written(cellpose.read(tmp_path, img_filter="_img", mask_filter="_nuclei"))
+    assert (raw.cases("Tr"), raw.cases("Ts")) == (["000"], ["100"])
+    same_partition(raw.instances("100", "Ts"), touching)
+
+
+def test_cellposes_own_file_can_be_chosen(source: Path, touching: np.ndarray):
+    moved = np.roll(touching, 2, axis=1)
+    segmentation(source / "a_seg.npy", moved)
+    segmentation(source / "b_seg.npy", moved)
+    for case in cellpose.read(source, mask_filter="_seg.npy").cases[:2]:
+        np.testing.assert_array_equal(case.load().instances, moved)
+
+
+def test_a_pickle_that_would_make_a_file_does_not_run_unless_trusted(source: Path, tmp_path: Path, touching):
+    trap = tmp_path / "made_by_the_pickle"
+    segmentation(source / "c_seg.npy", touching, model_path=Creates(trap))
+    with pytest.raises(NucplanError, match=r"c_seg\.npy holds a pickle that wants to run .*--trust"):
+        cellpose.read(source).cases[2].load()
+    assert not trap.exists()
+    cellpose.read(source, trust=True).cases[2].load()
+    assert trap.exists()
+
+
+def test_planes_of_a_stack_become_channels_in_their_order(tmp_path: Path, written, touching: np.ndarray):
+    planes = np.stack([grey(touching), 255 - grey(touching)])
+    for stem, photometric in (("a", "minisblack"), ("b", "minisblack")):
+        tifffile.imwrite(tmp_path / f"{stem}.tif", planes, photometric=photometric)
+        write_label_map(tmp_path / f"{stem}_masks.tif", touching)
+    raw = written(cellpose.read(tmp_path))
+    assert raw.info.markers == ("channel_1", "channel_2")
+    np.testing.assert_array_equal(raw.image("a"), np.moveaxis(planes, 0, -1))
+    tifffile.imwrite(tmp_path / "b.tif", np.concatenate([planes, planes[:1]]), photometric="minisblack")
+    assert "b.tif has 3 planes, but others have 2" in cellpose.read(tmp_path).faults[0]
+
+
+def test_what_is_missing_is_named(source: Path, tmp_path: Path):
+    (source / "a_masks.png").unlink()
+    found = cellpose.read(source)
+    assert re.search(r"a\.tif has no a_masks\.tif, \.tiff or \.png; add it", found.faults[0])
+    assert [case.name for case in found.cases] == ["b", "c"]
+    (source / "b.tif").unlink()
+    (source / "c.tif").unlink()
+    faults = " ".join(cellpose.read(source).faults)
+    assert re.search(r"b_cp_masks\.png has no image b\.tif.*c_seg\.npy has no image c\.tif", faults)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NucplanError, match=r"holds no image; expected are <x>\.tif"):
+        cellpose.read(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"outlines": 1}, "holds no dict with an array 'masks'"),
+        ({"masks": np.zeros((3, 4, 4), np.uint16)}, r"masks of shape \(3, 4, 4\)"),
+        (np.zeros((4, 4)), "holds no dict"),
+    ],
+)
+def test_a_segmentation_of_another_form_is_refused_by_name(source: Path, content: object, message: str):
+    np.save(source / "c_seg.npy", content, allow_pickle=True)
+    with pytest.raises(NucplanError, match=rf"c_seg\.npy .*{message}"):
+        cellpose.read(source).cases[2].load()
+
+
+def test_a_truncated_segmentation_is_refused_by_name(source: Path):
+    path = source / "c_seg.npy"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(NucplanError, match=r"c_seg\.npy is damaged"):
+        cellpose.read(source).cases[2].load()
+
+
+def test_real_images_come_back_nucleus_by_nucleus(shared_data: Path, tmp_path: Path, same_partition: Compare):
+    real = shared_data / "dsb2018_fluo"
+    first, second = sorted(path.stem for path in (real / "images").iterdir())[:2]
+    for stem in (first, second):
+        tifffile.imwrite(tmp_path / f"{stem}.tif", read_image(real / "images" / f"{stem}.png"))
+    write_label_map(tmp_path / f"{first}_masks.tif", read_label_map(real / "labels" / f"{first}.png"))
+    segmentation(tmp_path / f"{second}_seg.npy", read_label_map(real / "labels" / f"{second}.png").astype(np.uint16))
+    for case in cellpose.read(tmp_path).cases:
+        same_partition(case.load().instances, read_label_map(real / "labels" / f"{case.name}.png"))
+
+
+def test_float_stacks_get_one_factor_per_plane(tmp_path: Path, touching: np.ndarray):
+    stack = np.stack([touching > 0, touching > 1]).astype(np.float32) / 4
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    write_label_map(tmp_path / "a_masks.tif", touching)
+    found = cellpose.read(tmp_path)
+    assert "channel_1 x 262140, channel_2 x 262140" in found.remarks[0]
+    assert found.cases[0].load().image.max() == 65_535

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from nucplan.datasets.formats import cryonuseg
+from nucplan.errors import NucplanError
+
+Compare = Callable[[np.ndarray, np.ndarray], None]
+STEM = "Human_AdrenalGland_01"
+AGAIN, OTHER = "Annotator 1 (biologist second round of manual marks up)", "Annotator 2 (bioinformatician)"
+FOLDERS = {
+    "biologist": "Annotator 1 (biologist)",
+    "biologist-again": f"{AGAIN}/{AGAIN}",
+    "bioinformatician": f"{OTHER}/{OTHER}",
+}
+
+
+def annotation(touching: np.ndarray, annotator: str) -> np.ndarray:
+    return np.roll(touching, list(FOLDERS).index(annotator), axis=0)
+
+
+@pytest.fixture
+def source(tmp_path: Path, touching: np.ndarray) -> Path:
+    (tmp_path / "tissue images").mkdir()
+    tifffile.imwrite(tmp_path / "tissue images" / f"{STEM}.tif", np.full((*touching.shape, 3), 9, np.uint8))
+    for annotator, folder in FOLDERS.items():
+        (tmp_path / folder / "label masks modify").mkdir(parents=True)
+        tifffile.imwrite(tmp_path / folder / "label masks modify" / f"{STEM}.tif", annotation(touching, annotator))
+    return tmp_path
+
+
+@pytest.mark.parametrize("annotator", FOLDERS)
+def test_each_annotator_is_found_in_his_own_folder(
+    source: Path, written, touching: np.ndarray, same_partition: Compare, annotator: str
+):
+    raw = written(cryonuseg.read(source, annotator=annotator))
+    assert raw.cases() == [STEM]
+    same_partition(raw.instances(STEM), annotation(touching, annotator))
+    assert "NC" in raw.info.licence
+
+
+def test_the_first_annotator_is_the_default():
+    (option,) = cryonuseg.FORMAT.options
+    assert option.default in option.values == tuple(FOLDERS)
+
+
+def test_what_is_missing_is_named(source: Path):
+    labels = source / "Annotator 1 (biologist)" / "label masks modify"
+    (labels / f"{STEM}.tif").rename(labels / "Other.tif")
+    faults = cryonuseg.read(source).faults
+    assert "Human_AdrenalGland_01.tif has no label map" in faults[0]
+    assert "Other.tif has no image" in faults[1]
+    labels.rename(labels.with_name("label masks"))
+    with pytest.raises(NucplanError, match="has no folder 'label masks modify'"):
+        cryonuseg.read(source)
+    (source / "tissue images").rename(source / "tissue")
+    with pytest.raises(NucplanError, match="holds no tissue images"):
+        cryonuseg.read(source)
+
+
+def test_a_truncated_label_map_is_refused_by_name(source: Path):
+    path = source / "Annotator 1 (biologist)" / "label masks modify" / f"{STEM}.tif"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(NucplanError, match=r"01\.tif is damaged"):
+        cryonuseg.read(source).cases[0].load()
