@@ -14,7 +14,7 @@ from nucplan.layout import resolve_roots
 
 if TYPE_CHECKING:
     from nucplan.datasets.conversion import Conversion
-    from nucplan.datasets.source import Format
+    from nucplan.datasets.source import Format, Source
 
 EXAMPLES = """  nucplan_convert folder my_images 1 Breast
   nucplan_convert folder my_images 1 Breast --test-split 0.2 --groups patients.csv --mpp 0.25
@@ -87,7 +87,7 @@ def convert(arguments: argparse.Namespace) -> None:
     record = Record(str(arguments.source.resolve()), found.name, _recorded(arguments, options))
     track = partial(common.progress, description="Converting")
     done = write_raw(source, dataset, wishes, track, record)
-    print("\n".join(summary(done, source.remarks, source.licence)))
+    print("\n".join(summary(done, source)))
 
 
 def format_options(found: Format, given: Sequence[str], trust: bool = False) -> dict[str, Any]:
@@ -107,11 +107,12 @@ def format_options(found: Format, given: Sequence[str], trust: bool = False) -> 
             raise NucplanError(f"--set {text} is no choice of the format {found.name}; it has {known}.")
         if option.values and value not in option.values:
             raise NucplanError(f"--set {text}: choose one of {', '.join(option.values)}.")
-        options[key] = value
+        # Whole, as nucplan_verify may read the source from another folder.
+        options[key] = str(Path(value).absolute()) if option.path else value
     return options | ({"trust": trust} if found.may_hold_pickles else {})
 
 
-def summary(done: Conversion, remarks: Sequence[str], licence: str | None) -> list[str]:
+def summary(done: Conversion, source: Source) -> list[str]:
     """What was written, what was not, and what to type next, line by line."""
     from nucplan.datasets.licences import licence_notice
 
@@ -124,9 +125,10 @@ def summary(done: Conversion, remarks: Sequence[str], licence: str | None) -> li
         f"  {done.nuclei_per_class.total():,} nuclei ({per_class or 'none'})",
         *(f"  left out: {count:,} {reason}" for reason, count in record.total("left_out").items()),
         *(f"  counted: {count:,} {remark}" for remark, count in record.total("remarks").items()),
-        *(f"  {remark}" for remark in remarks),
+        *(f"  {remark}" for remark in source.remarks),
         *_skipped(record.skipped),
-        f"  {licence_notice(licence)}",
+        *([] if source.mpp else ["  microns per pixel: not known; give --mpp if you know it"]),
+        f"  {licence_notice(source.licence)}",
         f"Look at it: nucplan_verify {done.dataset.id}",
         f"Next: nucplan_plan_and_preprocess {done.dataset.id}",
     ]

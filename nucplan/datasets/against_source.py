@@ -51,8 +51,7 @@ def _other_images(source: Source, record: Record) -> Iterator[str]:
     there = {case.name for case in source.cases}
     for name in sorted(record.images.keys() - there):
         yield f"the source no longer has the image {name}"
-    lacking = sorted(there - record.images.keys())
-    if len(lacking) > len(record.skipped):
+    if lacking := sorted(there - record.images.keys() - set(record.skipped_images)):
         yield f"the dataset lacks {len(lacking)} images of the source, of which {lacking[0]} is the first"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +62,11 @@ def select_classes(text: str | None, source_names: tuple[str, ...]) -> ClassSele
         return ClassSelection(source_names, kept, source_names)
     names: list[str] = []
     claimed: dict[str, int] = {}
-    for item in text.split(","):
-        name, _, merged = (part.strip() for part in item.partition("="))
+    for name, merged in _items(text, source_names):
         if name in ("", REST):
             raise NucplanError(f"--classes {text} lacks the name of a class; write it as a,b or new=a+b or rest=*.")
         names.append(name)
-        for old in (part.strip() for part in (merged or name).split("+")):
+        for old in merged:
             if old not in (REST, *source_names):
                 known = ", ".join(source_names)
                 raise NucplanError(f"--classes {text}: the source has no class '{old}'; its classes are {known}.")
@@ -75,3 +75,25 @@ def select_classes(text: str | None, source_names: tuple[str, ...]) -> ClassSele
             claimed[old] = len(names)
     new_of = {i: claimed.get(old, claimed.get(REST, 0)) for i, old in enumerate(source_names, start=1)}
     return ClassSelection(tuple(names), new_of, source_names)
+
+
+def _items(text: str, source_names: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    """Each new class with the classes that it is made of.
+
+    Names of the source are known before they are looked for, as those of markers hold signs of their own: ``CD3+``.
+    """
+    known = "|".join(map(re.escape, sorted(source_names, key=len, reverse=True)))
+    word = re.compile(rf"\s*({known}|[^,+=]*?)\s*([,+=]|$)")
+    items, separator, position = [], ",", 0
+    while separator:
+        found = word.match(text, position)
+        if separator == ",":
+            items.append((found[1], []))
+        elif (separator == "=") == bool(items[-1][1]):
+            raise NucplanError(
+                f"--classes {text} cannot be read at '{found[1]}'; write it as a,b or new=a+b or rest=*."
+            )
+        else:
+            items[-1][1].append(found[1])
+        separator, position = found[2], found.end()
+    return [(name, merged or [name]) for name, merged in items]

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from nucplan.datasets.annotations.layers import areas_of
 from nucplan.datasets.checks import check_class_names, check_source, checked, renumbered
 from nucplan.datasets.class_selection import ClassSelection, select_classes
+from nucplan.datasets.image_format import ImageFormat
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
 from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
 from nucplan.datasets.source import Annotated, Case, Source, Track
@@ -22,33 +23,6 @@ from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, write_json
 from nucplan.images import write_image, write_label_map
 from nucplan.layout import Dataset, Roots, dataset_folder_name, known_datasets
-
-
-class ImageFormat(NamedTuple):
-    """What all images of one dataset share."""
-
-    channels: int
-    bits: int
-    markers: tuple[str, ...] | None = None
-
-    @classmethod
-    def of(cls, image: np.ndarray, markers: tuple[str, ...] | None = None) -> ImageFormat:
-        return cls(1 if image.ndim == 2 else image.shape[2], image.dtype.itemsize * 8, markers)
-
-    @property
-    def file_ending(self) -> str:
-        # The PNG reader behind nnU-Net cuts 16-bit RGB down to 8 bits.
-        return ".tif" if self[:2] == (3, 16) and not self.markers else ".png"
-
-    @property
-    def channel_names(self) -> dict[str, str]:
-        names = self.markers or (("grey",) if self.channels == 1 else ("R", "G", "B"))
-        return {str(i): name for i, name in enumerate(names)}
-
-    def __str__(self) -> str:
-        if self.markers:
-            return f"multiplex with {self.channels} planes of {self.bits} bits"
-        return f"{'grey' if self.channels == 1 else 'RGB'} with {self.bits} bits"
 
 
 @dataclass(frozen=True)
@@ -141,6 +115,7 @@ def write_raw(
     check_class_names(selection.names)
     groups = _groups(source)
     parts = _parts(source.cases, groups, wishes.test_fraction)
+    _refuse_groups_on_both_sides(groups, parts)
     done = Conversion(dataset, record or Record("", "", {}))
     done.record.skipped.extend(source.faults)
     done.record.notes.extend(source.remarks)
@@ -155,6 +130,7 @@ def write_raw(
                     if not wishes.skip_bad:
                         raise
                     done.record.skipped.append(str(error))
+                    done.record.skipped_images.append(case.name)
         if not done.images["Tr"]:
             fault = f"the first fault: {done.record.skipped[0]}" if done.record.skipped else "all are of the test part."
             raise NucplanError(f"No image of the source can be trained on; {fault}")
@@ -242,6 +218,16 @@ def _parts(cases: list[Case], groups: dict[str, str], test_fraction: float | Non
         raise NucplanError("The source brings its own test part; leave --test-split out.")
     test = choose_test_groups([groups[case.name] for case in cases], test_fraction)
     return {case.name: "Ts" if groups[case.name] in test else "Tr" for case in cases}
+
+
+def _refuse_groups_on_both_sides(groups: dict[str, str], parts: dict[str, Part]) -> None:
+    of_training = {groups[name]: name for name, part in parts.items() if part == "Tr"}
+    for name, part in parts.items():
+        if part == "Ts" and groups[name] in of_training:
+            raise NucplanError(
+                f"The group '{groups[name]}' is on both sides: {of_training[groups[name]]} is to train on and {name} "
+                "to test on; correct the groups, or leave one of them out."
+            )
 
 
 def _dataset_json(source: Source, selection: ClassSelection, done: Conversion, writer: _Writer) -> dict[str, Any]:

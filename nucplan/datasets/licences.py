@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-_NON_COMMERCIAL = re.compile(r"\bNC\b|non-?\s?commercial|research (use )?only|academic (use )?only", re.IGNORECASE)
+_NON_COMMERCIAL = re.compile(
+    r"\bNC\b|\bno[nt][-\s]?(for )?commercial"
+    r"|(research|academic)( use| purposes?)? only"
+    r"|only for (research|academic)|for ((academic|research) )+(use|purpose)",
+    re.IGNORECASE,
+)
 
 
 def licence_notice(licence: str | None) -> str:

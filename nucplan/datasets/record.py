@@ -59,7 +59,15 @@ class NucleusTable:
 
 @dataclass
 class Record:
-    """What ``conversion.json`` holds; ``notes`` are the remarks of the reader, such as factors of intensities."""
+    """What ``conversion.json`` holds.
+
+    Attributes
+    ----------
+    images : by their name in the source
+    skipped : a sentence for each fault that was passed over
+    skipped_images : names of the images that were listed and then refused
+    notes : remarks of the reader, such as factors of intensities
+    """
 
     source: str
     format: str
@@ -67,6 +75,7 @@ class Record:
     images: dict[str, ImageRecord] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    skipped_images: list[str] = field(default_factory=list)
 
     def total(self, kind: str) -> Counter[str]:
         """The counts of all images, by text; ``kind`` is ``left_out`` or ``remarks``."""
@@ -87,6 +96,7 @@ class Record:
                 "remarks": dict(self.total("remarks")),
                 "skipped": self.skipped,
                 "notes": self.notes,
+                "skipped_images": self.skipped_images,
                 "images": {name: vars(image) for name, image in self.images.items()},
             },
         )
@@ -116,7 +126,7 @@ def read_record(folder: Path) -> Record | None:
     content = read_json(path)
     try:
         images = {name: ImageRecord(**image) for name, image in content["images"].items()}
-        texts = content["skipped"], content["notes"]
+        texts = content["skipped"], content["notes"], content["skipped_images"]
         return Record(content["source"], content["format"], dict(content["options"]), images, *texts)
     except (KeyError, TypeError, AttributeError):
         raise NucplanError(f"{path} is not a record of a conversion; restore it, or delete it to go without.") from None

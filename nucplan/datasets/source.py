@@ -84,13 +84,14 @@ class Source:
 class Option:
     """A choice that one format has and others have not, given as ``--set name=value``.
 
-    ``values`` may be empty: then any text goes.
+    ``values`` may be empty: then any text goes, or any path where ``path``.
     """
 
     name: str
     help: str
     default: str
     values: tuple[str, ...] = ()
+    path: bool = False
 
 
 @dataclass(frozen=True)

@@ -126,5 +126,5 @@ FORMAT = Format(
     LAYOUT,
     read,
     documented="https://github.com/vqdang/hover_net",
-    options=(Option("images", "folder of the pictures that were predicted; SOURCE/images if left out", ""),),
+    options=(Option("images", "folder of the pictures that were predicted; SOURCE/images if left out", "", path=True),),
 )

@@ -148,3 +148,8 @@ def test_images_that_were_skipped_are_not_missed(roots: Roots):
     record = Record("", "", {})
     dataset = write_raw(source, new_dataset(roots, 1, "One"), Wishes(skip_bad=True), record=record).dataset
     assert list(differences_from_source(RawDataset(dataset), source, record)) == []
+    # A fault that names no image excuses the lack of none.
+    record.skipped_images.clear()
+    assert "lacks 1 images of the source, of which b" in next(
+        differences_from_source(RawDataset(dataset), source, record)
+    )

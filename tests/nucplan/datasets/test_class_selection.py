@@ -35,6 +35,12 @@ def test_the_grammar(text: str | None, names: tuple[str, ...], new_of: list[int]
     assert selection.new_of == dict(enumerate(new_of, start=1))
 
 
+def test_names_of_the_source_may_hold_the_signs_of_the_grammar():
+    source = ("CD3+", "CD3-", "CD3", "CD3+,CD8+", "a=b")
+    assert select_classes("CD3+", source).new_of == {1: 1, 2: 0, 3: 0, 4: 0, 5: 0}
+    assert select_classes("T=CD3++CD3+,CD8+ , CD3,x=a=b", source).new_of == {1: 1, 2: 0, 3: 2, 4: 1, 5: 3}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -48,6 +54,8 @@ def test_the_grammar(text: str | None, names: tuple[str, ...], new_of: list[int]
         ("=tumour", "lacks the name"),
         ("*", "lacks the name"),
         ("a=tumour+", "no class ''"),
+        ("tumour+dead", "cannot be read at 'dead'"),
+        ("a=tumour=dead", "cannot be read at 'dead'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text: str, message: str):

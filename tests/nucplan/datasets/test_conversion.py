@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,14 @@ def test_groups_from_a_table_replace_the_incomplete_ones_of_the_source(plain_fol
     _no_group(plain_folder)
     source = with_groups(folder.read(plain_folder), dict.fromkeys("abcde", "one"), Path("groups.csv"))
     assert write_raw(source, new_dataset(roots, 5, "Small")).groups == dict.fromkeys("abcde", "one")
+
+
+def test_a_group_on_both_sides_is_refused_before_anything_is_written(plain_folder: Path, roots: Roots):
+    source = folder.read(plain_folder)
+    cases = [replace(case, part="Ts" if case.name == "b" else "Tr") for case in source.cases]
+    with pytest.raises(NucplanError, match=r"The group 'g0' is on both sides: a is to train on and b to test on"):
+        write_raw(replace(source, cases=cases), new_dataset(roots, 5, "Small"))
+    assert not roots.raw.exists() or not list(roots.raw.iterdir())
 
 
 def _one_id(*rectangles: tuple[slice, slice], value: int = 1) -> np.ndarray:

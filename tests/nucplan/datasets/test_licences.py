@@ -20,6 +20,9 @@ from nucplan.datasets.licences import licence_notice
         "for research only",
         "Research use only",
         "academic use only",
+        "for research purposes only",
+        "for academic research purposes only",
+        "Not for commercial use",
     ],
 )
 def test_it_is_said_aloud(licence: str):
