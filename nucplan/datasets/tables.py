@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nucplan.errors import NucplanError
@@ -47,7 +47,7 @@ def read_group_table(path: Path) -> dict[str, str]:
     return table
 
 
-def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The lines of a CSV as dictionaries that have at least ``columns``.
 
     Raises
@@ -55,7 +55,10 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     NucplanError
         If the file is missing, no text, or lacks a column or one of its entries.
     """
-    rows = list(csv.DictReader(io.StringIO(_read_text(path), newline="")))
+    table = csv.DictReader(io.StringIO(_read_text(path), newline=""))
+    if lost := [column for column in columns if column not in (table.fieldnames or ())]:
+        raise NucplanError(f"{path} has no column {', '.join(lost)}; restore it.")
+    rows = list(table)
     for number, row in enumerate(rows, start=2):
         if missing := [column for column in columns if not row.get(column)]:
             raise NucplanError(f"{path} has no {missing[0]} in line {number}; restore it.")

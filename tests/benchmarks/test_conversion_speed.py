@@ -11,10 +11,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import tifffile
 
-from nucplan.datasets import MODULES, find_format
+from nucplan.datasets import find_format
 from nucplan.datasets.conversion import new_dataset, write_raw
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.layout import resolve_roots
@@ -65,7 +64,6 @@ def test_a_tile_costs_less_than_three_times_its_files(benchmark, tmp_path, faste
     assert seconds < 3 * by_hand
 
 
-@pytest.mark.skipif("pannuke" not in MODULES, reason="the reader of PanNuke is not here")
 def test_pannuke_converts_a_thousand_tiles_in_a_minute(benchmark, tmp_path):
     """On a tenth of them, in the layout and the types of the real folds, by the clock."""
     made, fold = tile(), tmp_path / "Fold 1"

@@ -1,13 +1,16 @@
-"""Label maps in the ways in which people store them: ids, colours, black and white."""
+"""Label maps in the ways in which people store them: ids, colours, black and white; and images with them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from nucplan.datasets.annotations.class_maps import one_class
 from nucplan.datasets.annotations.layers import components
+from nucplan.datasets.source import Annotated
 from nucplan.errors import NucplanError
 from nucplan.images import read_image, read_label_map
 
@@ -62,6 +65,17 @@ def read_pieces(path: Path) -> np.ndarray:
 
 
 READERS = {"ids": read_ids, "rgb": read_colours, "binary": read_pieces}
+
+
+def load_labelled(image: Path, labels: Path, read: Callable[[Path], np.ndarray] = read_ids) -> Annotated:
+    """An image and its label map, all instances of class 1.
+
+    Raises
+    ------
+    NucplanError
+        If one of the files is missing, damaged or of another kind.
+    """
+    return one_class(read_image(image), read(labels))
 
 
 def _refuse_mask(labels: np.ndarray, path: Path) -> None:

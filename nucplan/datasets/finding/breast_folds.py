@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-from nucplan.datasets.finding.pairs import files_below
+from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.source import Option
+from nucplan.datasets.tables import read_rows
 from nucplan.errors import NucplanError
 
 NONE = "none"
@@ -20,7 +20,7 @@ def slide_of(name: str) -> str:
     return name.partition("_")[0]
 
 
-def test_slides(folder: Path, fold: str) -> set[str]:
+def slides_of_fold(folder: Path, fold: str) -> set[str]:
     """The slides of ``fold_<fold>_test.csv`` at or below ``folder``, or beside it; none for the fold "none".
 
     Raises
@@ -35,8 +35,4 @@ def test_slides(folder: Path, fold: str) -> set[str]:
     found = [*files_below(folder, [name]), *([beside] if beside.is_file() else [])]
     if not found:
         raise NucplanError(f"{folder} has no {name} in it or below; put the folder train_test_splits there.")
-    with open(found[0], encoding="utf-8-sig", newline="") as handle:
-        rows = csv.DictReader(handle)
-        if "slide_name" not in (rows.fieldnames or ()):
-            raise NucplanError(f"{found[0]} has no column slide_name; download it again.")
-        return {slide_of(row["slide_name"]) for row in rows}
+    return {slide_of(row["slide_name"]) for row in read_rows(found[0], ["slide_name"])}

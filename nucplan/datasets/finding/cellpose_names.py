@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nucplan.datasets.finding.files import files_in
 from nucplan.images import IMAGE_SUFFIXES
 
 MASK_SUFFIXES = (".tif", ".tiff", ".png")
@@ -24,10 +25,8 @@ class Names:
         others = tuple({self.masks, *NO_IMAGES} - {self.images})
         return [
             path
-            for path in _visible(folder)
-            if path.suffix.lower() in IMAGE_SUFFIXES
-            and path.stem.endswith(self.images)
-            and not path.stem.endswith(others)
+            for path in files_in(folder, IMAGE_SUFFIXES)
+            if path.stem.endswith(self.images) and not path.stem.endswith(others)
         ]
 
     def stem(self, image: Path) -> str:
@@ -45,7 +44,7 @@ class Names:
         """A sentence for each file of masks that has no image."""
         stems = {path.stem for path in images} | {self.stem(path) for path in images}
         faults = []
-        for path in _visible(folder):
+        for path in files_in(folder, (*MASK_SUFFIXES, ".npy")):
             # The longest end counts: _cp_masks.tif ends with _masks.tif as well.
             end = max((end for end in self._ends() if path.name.endswith(end)), key=len, default=None)
             if end and (stem := path.name.removesuffix(end)) not in stems:
@@ -60,7 +59,3 @@ class Names:
             *(f"{end}{suffix}" for end in (self.masks, WRITTEN_BY_CELLPOSE) for suffix in MASK_SUFFIXES),
             SEGMENTATION,
         ]
-
-
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]

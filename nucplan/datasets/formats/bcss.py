@@ -10,13 +10,15 @@ Source: Amgad et al. 2019, Bioinformatics 35(18), doi 10.1093/bioinformatics/btz
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from nucplan.datasets.annotations.layers import components
-from nucplan.datasets.finding.label_pairs import Pair, pair
+from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.tcga import hospital, patient
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
@@ -67,40 +69,34 @@ def read(folder: Path, track: Track = iter, test: str = "hospitals") -> Source:
     images = next(root / name for name in IMAGES if (root / name).is_dir())
     if not (root / MASKS).is_dir():
         raise NucplanError(f"{root} has no folder '{MASKS}' beside '{images.name}'; add it.")
-    found, faults = pair(images_by_stem(images), images_by_stem(root / MASKS, LABEL_SUFFIXES))
+    pairs, faults = match(images_by_stem(images), images_by_stem(root / MASKS, LABEL_SUFFIXES), "mask")
     return Source(
-        cases=[Case(s, files.image, partial(_load, files), _part(s, test)) for s, files in found.items()],
+        cases=[Case(stem, pair.image, partial(_load, pair), _part(stem, test)) for stem, pair in pairs.items()],
         class_names=CLASSES,
-        groups={stem: _patient(stem) for stem in found},
-        mpp=_pixel_size(found),
+        groups={stem: patient(stem) for stem in pairs},
+        mpp=_pixel_size(pairs),
         licence=FORMAT.licence,
         citation="BCSS, Amgad et al. 2019, doi 10.1093/bioinformatics/btz083",
-        faults=faults,
+        faults=tuple(faults),
         remarks=(REGIONS,),
     )
 
 
-def _patient(stem: str) -> str:
-    """``TCGA-A1-A0SK`` of ``TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500``."""
-    return "-".join(stem.split("_")[0].split("-")[:3])
-
-
 def _part(stem: str, test: str) -> Part:
-    hospital = stem.split("-")[1:2]
-    return "Ts" if test == "hospitals" and TEST_HOSPITALS.intersection(hospital) else "Tr"
+    return "Ts" if test == "hospitals" and hospital(stem) in TEST_HOSPITALS else "Tr"
 
 
-def _pixel_size(stems: dict[str, Pair]) -> float | None:
+def _pixel_size(stems: Iterable[str]) -> float | None:
     sizes = {found[1] if (found := re.search(r"MPP-(\d+\.?\d*)", stem)) else None for stem in stems}
     only = sizes.pop() if len(sizes) == 1 else None
     return None if only is None else float(only)
 
 
-def _load(files: Pair) -> Annotated:
-    codes = read_label_map(files.labels)
+def _load(pair: Pair) -> Annotated:
+    codes = read_label_map(pair.annotation)
     if codes.max(initial=0) > len(CLASSES):
         raise NucplanError(
-            f"{files.labels} has the code {codes.max()}, but codes are 0 to {len(CLASSES)}; download it again."
+            f"{pair.annotation} has the code {codes.max()}, but codes are 0 to {len(CLASSES)}; download it again."
         )
     instances, class_of = np.zeros(codes.shape, np.int32), {}
     for code in np.unique(codes[codes > 0]).tolist():
@@ -108,7 +104,7 @@ def _load(files: Pair) -> Annotated:
         first = len(class_of) + 1
         instances[pieces > 0] = pieces[pieces > 0] + first - 1
         class_of.update(dict.fromkeys(range(first, first + int(pieces.max())), code))
-    return Annotated(read_image(files.image), instances, class_of, ignored=codes == 0)
+    return Annotated(read_image(pair.image), instances, class_of, ignored=codes == 0)
 
 
 FORMAT = Format(

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from nucplan.datasets.annotations.class_maps import one_class
 from nucplan.datasets.annotations.label_files import read_ids
-from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.annotations.pickles import read_objects
+from nucplan.datasets.finding.case_names import case_name
 from nucplan.datasets.finding.cellpose_names import SEGMENTATION, Names
-from nucplan.datasets.finding.label_pairs import case_name
-from nucplan.datasets.multiplex.panels import Planes, find_factors, told
+from nucplan.datasets.multiplex.intensities import Scale
+from nucplan.datasets.multiplex.panels import Planes, common_scale
 from nucplan.datasets.multiplex.planes import read_header
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
@@ -54,17 +55,17 @@ def read(
     if not pairs and not faults:
         raise NucplanError(f"{folder} holds no image; expected are <x>.tif and <x>{mask_filter}.tif.")
     stacks, markers, more_faults = _stacks(list(pairs))
-    factors, unread = find_factors(list(stacks.values()), track)
+    scale, unread = common_scale(list(stacks.values()), track)
     refused = more_faults | unread
     return Source(
         cases=[
-            Case(case_name(names.stem(path)), path, partial(_load, path, masks, stacks.get(path), factors, trust), part)
+            Case(case_name(names.stem(path)), path, partial(_load, path, masks, stacks.get(path), scale, trust), part)
             for path, (masks, part) in pairs.items()
             if path not in refused
         ],
         markers=markers,
         faults=(*faults, *refused.values()),
-        remarks=told(factors, markers or ()),
+        remarks=scale.remarks(markers or ()),
     )
 
 
@@ -95,10 +96,10 @@ def _stacks(images: list[Path]) -> tuple[dict[Path, Planes], tuple[str, ...] | N
     return stacks, names, faults
 
 
-def _load(image: Path, masks: Path, planes: Planes | None, factors: np.ndarray | None, trust: bool) -> Annotated:
-    pixels, remarks = (read_image(image), {}) if planes is None else planes.read(factors)
+def _load(image: Path, masks: Path, planes: Planes | None, scale: Scale, trust: bool) -> Annotated:
+    pixels, remarks = (read_image(image), {}) if planes is None else planes.load(scale)
     instances = _segmentation(masks, trust) if masks.name.endswith(SEGMENTATION) else read_ids(masks)
-    return Annotated(pixels, instances, dict.fromkeys(ids_of(instances), 1), remarks=remarks)
+    return one_class(pixels, instances)._replace(remarks=remarks)
 
 
 def _segmentation(path: Path, trust: bool) -> np.ndarray:

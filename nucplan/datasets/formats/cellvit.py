@@ -35,7 +35,7 @@ def read(folder: Path, track: Track = iter, trust: bool = False) -> Source:
     pairs, faults = find_pairs(folder, (".npy",))
     names = _class_names(folder / "label_map.yaml")
     return Source(
-        cases=[Case(p.name, p.image, partial(_load, p.image, p.labels, len(names), trust), p.part) for p in pairs],
+        cases=[Case(p.name, p.image, partial(_load, p.image, p.annotation, len(names), trust), p.part) for p in pairs],
         class_names=names,
         faults=faults,
     )

@@ -17,7 +17,8 @@ from nucplan.datasets.annotations.coco_shapes import shape_of
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import BOXES, Outline, Stamp, covered, draw, refuse_other_origin
 from nucplan.datasets.description import read_description
-from nucplan.datasets.finding.pairs import files_below, part_of, says_test
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.parts import part_of, says_test
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.files import read_json

@@ -15,7 +15,7 @@ from nucplan.datasets.annotations.class_maps import classes_by_id, classes_by_pi
 from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.annotations.pickles import map_array
-from nucplan.datasets.finding.picture_folders import Pair, find_pairs
+from nucplan.datasets.finding.picture_folders import NamedPair, find_pairs
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
@@ -52,18 +52,18 @@ def read(folder: Path, track: Track = iter) -> Source:
     """
     pairs, faults = find_pairs(folder, (".mat", ".npy"), ("images", "tiles"))
     return Source(
-        cases=[Case(p.name, p.image, partial(_load, p.image, p.labels), _part(p)) for p in pairs],
+        cases=[Case(p.name, p.image, partial(_load, p.image, p.annotation), _part(p)) for p in pairs],
         class_names=CLASSES,
         groups={p.name: match[1] if (match := _TILE.fullmatch(p.name)) else p.name for p in pairs},
         mpp=0.25,
-        licence="none stated; research only as far as known",
+        licence=FORMAT.licence,
         citation="CoNSeP, Graham et al. 2019, doi 10.1016/j.media.2019.101563",
         faults=faults,
         remarks=(f"The paper merges the classes to four: --classes '{PAPER}'.",),
     )
 
 
-def _part(pair: Pair) -> str:
+def _part(pair: NamedPair) -> str:
     return "Ts" if pair.image.stem.startswith("test_") else pair.part
 
 

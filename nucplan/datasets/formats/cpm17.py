@@ -5,10 +5,13 @@ Source: Vu et al. 2019, Frontiers in Bioengineering and Biotechnology 7, doi 10.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.finding.instance_pairs import read_instance_pairs
-from nucplan.datasets.source import Format, Source, Track
+from nucplan.datasets.annotations.instance_maps import SUFFIXES, read_instance_map
+from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.finding.picture_folders import find_pairs
+from nucplan.datasets.source import Case, Format, Source, Track
 
 LAYOUT = """SOURCE/{train,test}/Images/image_00.png   RGB
 SOURCE/{train,test}/Labels/image_00.mat   inst_map (H, W); the stems of train and test are the same
@@ -23,7 +26,15 @@ def read(folder: Path, track: Track = iter) -> Source:
     NucplanError
         If the folder does not exist or holds no Images and Labels.
     """
-    return read_instance_pairs(folder, "CPM17, Vu et al. 2019, doi 10.3389/fbioe.2019.00053")
+    pairs, faults = find_pairs(folder, SUFFIXES)
+    return Source(
+        cases=[
+            Case(name, image, partial(load_labelled, image, labels, read_instance_map), part)
+            for name, image, labels, part in pairs
+        ],
+        citation="CPM17, Vu et al. 2019, doi 10.3389/fbioe.2019.00053",
+        faults=faults,
+    )
 
 
 FORMAT = Format(

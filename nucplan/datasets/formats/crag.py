@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.finding.label_pairs import load_pair, pair
+from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.finding.pairs import match
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Case, Format, Source, Track
@@ -35,11 +36,11 @@ def read(folder: Path, track: Track = iter) -> Source:
     faults: list[str] = []
     for place, part in _parts(root):
         images, labels = images_by_stem(place / IMAGES), images_by_stem(_label_folder(place), LABEL_SUFFIXES)
-        found, lonely = pair(images, labels)
+        pairs, lonely = match(images, labels, "label map")
         faults.extend(lonely)
         # One gland may lie in pieces, so that one id in pieces is no sign of a binary mask here.
         cases.extend(
-            Case(s, files.image, partial(load_pair, files, read_label_map), part) for s, files in found.items()
+            Case(stem, pair.image, partial(load_labelled, *pair, read_label_map), part) for stem, pair in pairs.items()
         )
     return Source(
         cases=cases,

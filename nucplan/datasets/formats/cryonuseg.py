@@ -8,7 +8,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.finding.label_pairs import case_name, load_pair, pair
+from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.finding.case_names import case_name
+from nucplan.datasets.finding.pairs import match
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Case, Format, Option, Source, Track
 from nucplan.errors import NucplanError
@@ -37,12 +39,13 @@ def read(folder: Path, track: Track = iter, annotator: str = "biologist") -> Sou
         If the folder does not exist, or has no ``tissue images`` or not that annotation.
     """
     root = find_root(folder, IMAGES)
-    found, faults = pair(images_by_stem(root / IMAGES), images_by_stem(_label_folder(root, ANNOTATORS[annotator])))
+    labels = images_by_stem(_label_folder(root, ANNOTATORS[annotator]))
+    pairs, faults = match(images_by_stem(root / IMAGES), labels, "label map")
     return Source(
-        cases=[Case(case_name(stem), files.image, partial(load_pair, files)) for stem, files in found.items()],
+        cases=[Case(case_name(stem), pair.image, partial(load_labelled, *pair)) for stem, pair in pairs.items()],
         licence=FORMAT.licence,
         citation="CryoNuSeg, Mahbod et al. 2021, doi 10.1016/j.compbiomed.2021.104349",
-        faults=faults,
+        faults=tuple(faults),
         remarks=(NO_PATIENTS,),
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nucplan.datasets.annotations.layers import HIDDEN, OVERLAP, counted, ids_of, stack_masks
 from nucplan.datasets.annotations.run_lengths import decode_runs, read_run_lengths
+from nucplan.datasets.finding.files import folders_in
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
@@ -63,7 +64,7 @@ def read(folder: Path, track: Track = iter) -> Source:
             Case(image.parent.parent.name, image, partial(_load, image, masks, grey), part)
             for image, masks, part in known
         ],
-        licence="CC0-1.0",
+        licence=FORMAT.licence,
         citation="BBBC038, Caicedo et al. 2019, doi 10.1038/s41592-019-0612-7",
         faults=tuple(faults),
         remarks=(NO_SOLUTION,) if tests and not solved else (),
@@ -71,7 +72,7 @@ def read(folder: Path, track: Track = iter) -> Source:
 
 
 def _image_folders(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if (f / "images").is_dir())
+    return [place for place in folders_in(folder) if (place / "images").is_dir()]
 
 
 def _only_image(folder: Path) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.annotations.label_files import READERS
+from nucplan.datasets.annotations.label_files import READERS, load_labelled
 from nucplan.datasets.description import Description, read_description
-from nucplan.datasets.finding.label_pairs import Pair, load_pair, pair
+from nucplan.datasets.finding.pairs import Pair, match
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import TABLE_SUFFIXES, read_class_table
 from nucplan.errors import NucplanError
@@ -37,7 +37,7 @@ def read(folder: Path, track: Track = iter, labels: str = LABELS.default) -> Sou
         be told, or there are class tables for ``labels`` that are binary.
     """
     check_folder(folder)
-    pairs, faults = pair(_find_images(folder), _find_label_maps(folder))
+    pairs, faults = match(_find_images(folder), _find_label_maps(folder), "label map")
     described = read_description(folder / "dataset.json")
     tables, more_faults = _class_tables(folder, pairs, track)
     if tables is not None and labels == "binary":
@@ -45,10 +45,8 @@ def read(folder: Path, track: Track = iter, labels: str = LABELS.default) -> Sou
     class_names = _class_names(described, tables, folder)
     return Source(
         cases=[
-            Case(
-                stem, files.image, partial(_load, files, labels, None if tables is None else tables[stem], class_names)
-            )
-            for stem, files in pairs.items()
+            Case(stem, pair.image, partial(_load, pair, labels, None if tables is None else tables[stem], class_names))
+            for stem, pair in pairs.items()
             if tables is None or stem in tables
         ],
         class_names=class_names,
@@ -60,9 +58,9 @@ def read(folder: Path, track: Track = iter, labels: str = LABELS.default) -> Sou
     )
 
 
-def _load(files: Pair, labels: str, table: dict[int, str] | None, class_names: tuple[str, ...]) -> Annotated:
-    found = load_pair(files, READERS[labels])
-    return found if table is None else found._replace(class_of=_class_ids(table, files.image, class_names))
+def _load(pair: Pair, labels: str, table: dict[int, str] | None, class_names: tuple[str, ...]) -> Annotated:
+    found = load_labelled(*pair, READERS[labels])
+    return found if table is None else found._replace(class_of=_class_ids(table, pair.image, class_names))
 
 
 def _find_images(folder: Path) -> dict[str, Path]:

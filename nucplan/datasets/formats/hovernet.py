@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from nucplan.datasets.annotations import hovernet_files
 from nucplan.datasets.annotations.class_maps import names_by_number
-from nucplan.datasets.finding.picture_folders import matched
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.pairs import Pair, match
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
@@ -66,7 +67,7 @@ def read(folder: Path, track: Track = iter, images: str = "") -> Source:
     )
 
 
-Listing = tuple[dict[str, tuple[Path, Path]], list[str], dict[str, str] | None]
+Listing = tuple[dict[str, Pair], list[str], dict[str, str] | None]
 
 
 def _predictions(folder: Path, images: str) -> Listing | None:
@@ -77,13 +78,12 @@ def _predictions(folder: Path, images: str) -> Listing | None:
     pictures = Path(images) if images else folder / "images"
     if not pictures.is_dir():
         raise NucplanError(f"{pictures} is no folder; give that of the predicted pictures as --set images=FOLDER.")
-    image_of, labels_of = images_by_stem(pictures), images_by_stem(folder / suffix, (f".{suffix}",))
-    stems, faults = matched(image_of, labels_of)
-    return {stem: (image_of[stem], labels_of[stem]) for stem in stems}, faults, None
+    pairs, faults = match(images_by_stem(pictures), images_by_stem(folder / suffix, (f".{suffix}",)), "prediction")
+    return pairs, faults, None
 
 
 def _patches(folder: Path) -> Listing:
-    paths = [path for path in sorted(folder.rglob("*.npy")) if not path.name.startswith(".")]
+    paths = files_below(folder, [".npy"])
     if not paths:
         raise NucplanError(
             f"{folder} has no folder mat or json and no .npy patches; see nucplan_convert --list hovernet."
@@ -92,12 +92,10 @@ def _patches(folder: Path) -> Listing:
     clash = len({path.stem for path in paths}) < len(paths)
     names = ["_".join(p.relative_to(folder).with_suffix("").parts) if clash else p.stem for p in paths]
     groups = {name: match[1] if (match := _PATCH.fullmatch(name)) else name for name in names}
-    return {name: (path, path) for name, path in zip(names, paths, strict=True)}, [], groups
+    return {name: Pair(path, path) for name, path in zip(names, paths, strict=True)}, [], groups
 
 
-def _class_names(
-    table: Path, pairs: dict[str, tuple[Path, Path]], track: Track
-) -> tuple[tuple[str, ...], dict[str, str]]:
+def _class_names(table: Path, pairs: dict[str, Pair], track: Track) -> tuple[tuple[str, ...], dict[str, str]]:
     """Class 1 to K, none where nothing has a class; and, if all files were looked at, what is wrong with which."""
     if table.is_file():
         return _names_of_types(table), {}

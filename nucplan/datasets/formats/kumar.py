@@ -5,10 +5,13 @@ Source: Kumar et al. 2017, IEEE TMI 36, doi 10.1109/TMI.2017.2677499.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.finding.instance_pairs import read_instance_pairs
-from nucplan.datasets.source import Format, Source, Track
+from nucplan.datasets.annotations.instance_maps import SUFFIXES, read_instance_map
+from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.finding.picture_folders import find_pairs
+from nucplan.datasets.source import Case, Format, Source, Track
 
 LAYOUT = """SOURCE/{train,test_same,test_diff}/Images/<stem>.tif       RGB
 SOURCE/{train,test_same,test_diff}/Labels/<stem>.mat|npy   inst_map (H, W), or the array itself
@@ -24,7 +27,17 @@ def read(folder: Path, track: Track = iter) -> Source:
     NucplanError
         If the folder does not exist or holds no Images and Labels.
     """
-    return read_instance_pairs(folder, "Kumar et al. 2017, doi 10.1109/TMI.2017.2677499", "CC-BY-NC-SA-4.0", 0.25)
+    pairs, faults = find_pairs(folder, SUFFIXES)
+    return Source(
+        cases=[
+            Case(name, image, partial(load_labelled, image, labels, read_instance_map), part)
+            for name, image, labels, part in pairs
+        ],
+        mpp=0.25,
+        licence=FORMAT.licence,
+        citation="Kumar et al. 2017, doi 10.1109/TMI.2017.2677499",
+        faults=faults,
+    )
 
 
 FORMAT = Format(

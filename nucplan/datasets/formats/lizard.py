@@ -14,7 +14,8 @@ import numpy as np
 
 from nucplan.datasets.annotations.class_maps import classes_by_id, label_plane
 from nucplan.datasets.annotations.matlab import read_mat
-from nucplan.datasets.finding.picture_folders import files_by_stem, matched
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.pairs import by_stem, match
 from nucplan.datasets.formats.conic import CLASSES
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import read_rows
@@ -32,19 +33,19 @@ def read(folder: Path, track: Track = iter, split: str = "none") -> Source:
     Raises
     ------
     NucplanError
-        If the folder does not exist, two files have one stem, or a split is asked for that ``info.csv`` lacks.
+        If the folder does not exist, lacks pictures or annotations, or a split is asked for that ``info.csv`` lacks.
     """
     check_folder(folder)
-    images, labels = files_by_stem(folder, (".png",)), files_by_stem(folder, (".mat",))
+    images, labels = files_below(folder, [".png"]), files_below(folder, [".mat"])
     if not images or not labels:
         raise NucplanError(f"{folder} holds {len(images)} PNG and {len(labels)} MAT files; unpack both parts into it.")
-    stems, faults = matched(images, labels)
+    pairs, faults = match(by_stem(images), by_stem(labels))
     test = set() if split == "none" else _stems_of_split(folder, split)
     return Source(
-        cases=[Case(s, images[s], partial(_load, images[s], labels[s]), "Ts" if s in test else "Tr") for s in stems],
+        cases=[Case(s, p.image, partial(_load, *p), "Ts" if s in test else "Tr") for s, p in pairs.items()],
         class_names=CLASSES,
         mpp=0.5,
-        licence="CC-BY-NC-SA-4.0",
+        licence=FORMAT.licence,
         citation="Lizard, Graham et al. 2021, doi 10.1109/ICCVW54120.2021.00082",
         faults=tuple(faults),
     )
@@ -66,7 +67,7 @@ def _load(image: Path, labels: Path) -> Annotated:
 
 
 def _stems_of_split(folder: Path, split: str) -> set[str]:
-    path = files_by_stem(folder, (".csv",)).get("info")
+    path = dict(by_stem(files_below(folder, [".csv"]))).get("info")
     if path is None:
         raise NucplanError(f"{folder} has no info.csv, which split={split} needs; restore it or leave --set split out.")
     rows = read_rows(path, ("Filename", "Split"))

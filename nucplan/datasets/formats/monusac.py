@@ -12,7 +12,7 @@ Source: Verma et al. 2021, IEEE TMI 40, doi 10.1109/TMI.2021.3085712.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +21,15 @@ import numpy as np
 from nucplan.datasets.annotations.aperio import Region, draw_regions, pixel_size, read_regions
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import Outline, covered
-from nucplan.datasets.finding.pairs import Pair, files_below, pair_up, part_of
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.parts import by_part
 from nucplan.datasets.finding.tcga import patient
 from nucplan.datasets.multiplex.svs import read_svs
+from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
-from nucplan.images import read_image
+from nucplan.images import TIFF_SUFFIXES, read_image
 
 LAYOUT = """SOURCE/MoNuSAC_images_and_annotations/<patient>/<image>.svs|tif and <image>.xml
 SOURCE/MoNuSAC Testing Data and Annotations/<patient>/<image>.svs|tif and <image>.xml    the test part
@@ -35,7 +38,10 @@ One of the two folders alone is a source to train on."""
 CLASSES = ("Epithelial", "Lymphocyte", "Macrophage", "Neutrophil")
 AMBIGUOUS = "Ambiguous"
 IGNORED = "ambiguous regions, now areas to ignore"
-SVS, TIFFS = ".svs", (".tif", ".tiff")
+SVS = ".svs"
+
+# Part and stem.
+Key = tuple[Part, str]
 
 
 def read(folder: Path, track: Track = iter) -> Source:
@@ -50,14 +56,13 @@ def read(folder: Path, track: Track = iter) -> Source:
     annotations = files_below(folder, [".xml"])
     if not annotations:
         raise NucplanError(f"{folder} holds no XML file; expected is the layout that --list monusac shows.")
-    files = _images(folder), annotations
-    pairs, faults = pair_up(*([((part_of(p, folder), p.stem), p) for p in found] for found in files))
-    kept, leak = _without_test_patients(pairs, folder)
-    mpp, remarks = pixel_size(track([pair.annotation for pair in kept]))
+    pairs, faults = match(by_part(_images(folder), folder), by_part(annotations, folder))
+    kept, leak = _without_test_patients(pairs)
+    mpp, remarks = pixel_size(track([pair.annotation for pair in kept.values()]))
     return Source(
-        cases=[Case(p.image.stem, p.image, partial(_load, p), part_of(p.image, folder)) for p in kept],
+        cases=[Case(stem, pair.image, partial(_load, pair), part) for (part, stem), pair in kept.items()],
         class_names=CLASSES,
-        groups={pair.image.stem: _patient(pair) for pair in kept},
+        groups={stem: _patient(pair) for (_, stem), pair in kept.items()},
         mpp=mpp,
         licence=FORMAT.licence,
         citation="MoNuSAC 2020, Verma et al. 2021, doi 10.1109/TMI.2021.3085712",
@@ -68,7 +73,7 @@ def read(folder: Path, track: Track = iter) -> Source:
 
 def _images(folder: Path) -> Iterator[Path]:
     """Every image once, as TIFF where there is one."""
-    plain = files_below(folder, TIFFS)
+    plain = files_below(folder, TIFF_SUFFIXES)
     yield from plain
     known = {path.with_suffix("") for path in plain}
     yield from (path for path in files_below(folder, [SVS]) if path.with_suffix("") not in known)
@@ -78,15 +83,14 @@ def _patient(pair: Pair) -> str:
     return patient(pair.image.parent.name if pair.image.stem == patient(pair.image.stem) else pair.image.stem)
 
 
-def _without_test_patients(pairs: Sequence[Pair], folder: Path) -> tuple[list[Pair], list[str]]:
+def _without_test_patients(pairs: Mapping[Key, Pair]) -> tuple[dict[Key, Pair], list[str]]:
     """The images to use, and a sentence on the training images of patients that the test part has too."""
-    tested = {_patient(pair) for pair in pairs if part_of(pair.image, folder) == "Ts"}
-    left_out = [p for p in pairs if part_of(p.image, folder) == "Tr" and _patient(p) in tested]
+    tested = {_patient(pair) for (part, _), pair in pairs.items() if part == "Ts"}
+    left_out = {key: pair for key, pair in pairs.items() if key[0] == "Tr" and _patient(pair) in tested}
     if not left_out:
-        return list(pairs), []
-    patients = ", ".join(sorted({_patient(pair) for pair in left_out}))
-    kept = [pair for pair in pairs if pair not in left_out]
-    return kept, [
+        return dict(pairs), []
+    patients = ", ".join(sorted({_patient(pair) for pair in left_out.values()}))
+    return {key: pair for key, pair in pairs.items() if key not in left_out}, [
         f"Left out of the training part: {len(left_out)} images of patients that the official test part has too "
         f"({patients})."
     ]

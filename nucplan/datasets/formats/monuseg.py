@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from nucplan.datasets.annotations.aperio import draw_regions, pixel_size, read_regions
-from nucplan.datasets.finding.pairs import Pair, files_below, pair_up, part_of
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.parts import by_part
 from nucplan.datasets.finding.tcga import patient
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
@@ -39,11 +41,11 @@ def read(folder: Path, track: Track = iter) -> Source:
     images, annotations = files_below(folder, IMAGES), files_below(folder, [".xml"])
     if not annotations:
         raise NucplanError(f"{folder} holds no XML file; expected is the layout that --list monuseg shows.")
-    pairs, faults = pair_up(*([((part_of(p, folder), p.stem), p) for p in found] for found in (images, annotations)))
-    mpp, remarks = pixel_size(track([pair.annotation for pair in pairs]))
+    pairs, faults = match(by_part(images, folder), by_part(annotations, folder))
+    mpp, remarks = pixel_size(track([pair.annotation for pair in pairs.values()]))
     return Source(
-        cases=[Case(p.image.stem, p.image, partial(_load, p), part_of(p.image, folder)) for p in pairs],
-        groups={pair.image.stem: patient(pair.image.stem) for pair in pairs},
+        cases=[Case(stem, pair.image, partial(_load, pair), part) for (part, stem), pair in pairs.items()],
+        groups={stem: patient(stem) for _, stem in pairs},
         mpp=mpp,
         licence=FORMAT.licence,
         citation="MoNuSeg, Kumar et al. 2020, doi 10.1109/TMI.2019.2947628",

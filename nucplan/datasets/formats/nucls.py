@@ -20,10 +20,12 @@ import numpy as np
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.outline_tables import Row, read_rows
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw
-from nucplan.datasets.finding.breast_folds import OPTION, slide_of, test_slides
-from nucplan.datasets.finding.pairs import Pair, files_below, only_folder, pair_up
+from nucplan.datasets.finding.breast_folds import OPTION, slide_of, slides_of_fold
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.pairs import Pair, by_stem, match
 from nucplan.datasets.finding.tcga import hospital
-from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
+from nucplan.datasets.finding.unpacked import find_root
+from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
 
@@ -57,21 +59,15 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "s
     NucplanError
         If the folder does not exist, or it lacks ``rgb``, ``csv`` or the split that is asked for.
     """
-    check_folder(folder)
-    images = only_folder(folder, "rgb")
-    tables = only_folder(images.parent, "csv")
-    named = [(path.stem, path) for path in files_below(tables, [".csv"]) if path.stem.lower() != LOCATIONS]
-    pairs, faults = pair_up([(path.stem, path) for path in files_below(images, [".png"])], named)
-    masks = {path.stem: path for path in files_below(images.parent / "mask", [".png"])}
-    tested, group_of = test_slides(folder, fold), hospital if group == "hospital" else slide_of
+    root = find_root(folder, "rgb")
+    tables = files_below(find_root(root, "csv") / "csv", [".csv"])
+    outlined = [path for path in tables if path.stem.lower() != LOCATIONS]
+    pairs, faults = match(by_stem(files_below(root / "rgb", [".png"])), by_stem(outlined))
+    masks = dict(by_stem(files_below(root / "mask", [".png"])))
+    tested, group_of = slides_of_fold(folder, fold), hospital if group == "hospital" else slide_of
     cases = [
-        Case(
-            pair.image.stem,
-            pair.image,
-            partial(_load, pair, masks.get(pair.image.stem), level),
-            "Ts" if slide_of(pair.image.stem) in tested else "Tr",
-        )
-        for pair in pairs
+        Case(stem, pair.image, partial(_load, pair, masks.get(stem), level), "Ts" if slide_of(stem) in tested else "Tr")
+        for stem, pair in pairs.items()
     ]
     bare = sum(case.name not in masks for case in cases)
     return Source(

@@ -11,8 +11,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.finding.label_pairs import Pair, case_name, load_pair, pair
-from nucplan.datasets.finding.unpacked import find_root, folders_in
+from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.finding.case_names import case_name
+from nucplan.datasets.finding.files import files_below, folders_in
+from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import images_by_stem, read_label_map
@@ -39,12 +42,12 @@ def read(folder: Path, track: Track = iter) -> Source:
         if not (organ / LABELS).is_dir():
             faults.append(f"{organ} has no folder '{LABELS}' ('label masks' holds sums of ids); unpack it again.")
             continue
-        found, lonely = pair(images_by_stem(organ / IMAGES), images_by_stem(organ / LABELS))
+        pairs, lonely = match(images_by_stem(organ / IMAGES), images_by_stem(organ / LABELS), "label map")
         faults.extend(lonely)
         ambiguous = _ambiguous(organ)
-        for stem, files in found.items():
+        for stem, pair in pairs.items():
             name = case_name(stem)
-            cases.append(Case(name, files.image, partial(_load, files, ambiguous.get(stem))))
+            cases.append(Case(name, pair.image, partial(_load, pair, ambiguous.get(stem))))
             groups[name] = organ.name
     return Source(
         cases=cases,
@@ -58,13 +61,13 @@ def read(folder: Path, track: Track = iter) -> Source:
 
 def _ambiguous(organ: Path) -> dict[str, Path]:
     named = [f for f in folders_in(organ) if any(word in f.name.lower() for word in AMBIGUOUS)]
-    found = [path for folder in named for path in sorted(folder.rglob("*.png"))]
+    found = [path for folder in named for path in files_below(folder, [".png"])]
     # Pictures for the eye may lie beside the masks; what comes last counts.
     return {path.stem: path for path in sorted(found, key=lambda path: path.parent.name == BINARY)}
 
 
-def _load(files: Pair, ambiguous: Path | None) -> Annotated:
-    found = load_pair(files)
+def _load(pair: Pair, ambiguous: Path | None) -> Annotated:
+    found = load_labelled(*pair)
     if ambiguous is None:
         return found
     area = read_label_map(ambiguous) > 0

@@ -11,13 +11,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
+from nucplan.datasets.annotations.class_maps import one_class
 from nucplan.datasets.annotations.label_files import read_ids
-from nucplan.datasets.annotations.layers import ids_of
-from nucplan.datasets.finding.label_pairs import case_name, pair
+from nucplan.datasets.finding.case_names import case_name
+from nucplan.datasets.finding.files import files_in
+from nucplan.datasets.finding.pairs import match
+from nucplan.datasets.multiplex.intensities import Scale
 from nucplan.datasets.multiplex.marker_tables import find_marker_table
-from nucplan.datasets.multiplex.panels import Planes, choose_planes, find_factors, in_order, told
+from nucplan.datasets.multiplex.panels import Planes, choose_planes, common_scale, in_order
 from nucplan.datasets.multiplex.planes import Stack, read_header
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
@@ -41,70 +42,57 @@ def read(folder: Path, track: Track = iter) -> Source:
         If the folder does not exist or holds no image, or its marker table is damaged.
     """
     check_folder(folder)
-    found, lonely = pair(*_files(folder), missing="mask of the same stem")
-    faults = list(lonely)
+    pairs, faults = match(*_files(folder), "mask")
     table = find_marker_table(folder)
     images: dict[str, Planes] = {}
     markers: tuple[str, ...] | None = None
-    for stem, files in track(found.items()):
+    for stem, pair in track(pairs.items()):
         try:
-            stack = _header(files.image)
+            stack = _header(pair.image)
             names, indices = choose_planes(stack, table)
             markers = markers or names
             images[stem] = in_order(markers, names, indices, stack)
         except NucplanError as error:
             faults.append(str(error))
-    factors, unread = find_factors(list(images.values()), track)
+    scale, unread = common_scale(list(images.values()), track)
     mpp, remarks = _pixel_size([image.stack for image in images.values()])
     return Source(
         cases=[
-            Case(case_name(stem), image.stack.path, partial(_load, image, found[stem].labels, factors))
+            Case(case_name(stem), image.stack.path, partial(_load, image, pairs[stem].annotation, scale))
             for stem, image in images.items()
             if image.stack.path not in unread
         ],
         mpp=mpp,
         markers=markers,
         faults=(*faults, *unread.values()),
-        remarks=(*remarks, *told(factors, markers or ())),
+        remarks=(*remarks, *scale.remarks(markers or ())),
     )
 
 
-def _files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Images and masks by stem."""
+Files = list[tuple[str, Path]]
+
+
+def _files(folder: Path) -> tuple[Files, Files]:
+    """Images and masks, both by the stem of the image."""
     images = next((folder / name for name in IMAGES if (folder / name).is_dir()), folder)
     masks = next((folder / name for name in MASKS if (folder / name).is_dir()), None)
-    pictures = _by_stem(images, TIFF_SUFFIXES)
-    if masks is not None:
-        return pictures, _by_image(_by_stem(masks, LABEL_SUFFIXES))
-    beside = {s: path for s, path in _by_stem(images, LABEL_SUFFIXES).items() if s.endswith(ENDINGS)}
-    pictures = {stem: path for stem, path in pictures.items() if stem not in beside}
+    pictures, found = files_in(images, TIFF_SUFFIXES), files_in(masks or images, LABEL_SUFFIXES)
+    if masks is None:
+        found = [path for path in found if _stem(path).endswith(ENDINGS)]
+        pictures = [path for path in pictures if path not in found]
     if not pictures:
         raise NucplanError(f"{images} holds no TIFF image; see nucplan_convert --list ome.")
-    return pictures, _by_image(beside)
+    return [(_stem(path), path) for path in pictures], [(_stem_of_image(path), path) for path in found]
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files by name without ``.tif`` or ``.ome.tif``."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        stem = path.stem[:-4] if path.stem.lower().endswith(".ome") else path.stem
-        if stem in found:
-            raise NucplanError(f"{path} and {found[stem].name} have the same stem; rename or remove one of them.")
-        found[stem] = path
-    return found
+def _stem(path: Path) -> str:
+    """The name without ``.tif`` or ``.ome.tif``."""
+    return path.stem[:-4] if path.stem.lower().endswith(".ome") else path.stem
 
 
-def _by_image(masks: dict[str, Path]) -> dict[str, Path]:
-    """Masks by the stem of their image."""
-    found: dict[str, Path] = {}
-    for stem, path in masks.items():
-        image = next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending)), stem)
-        if image in found:
-            raise NucplanError(f"{path} and {found[image]} are both masks of one image; move one of them away.")
-        found[image] = path
-    return found
+def _stem_of_image(mask: Path) -> str:
+    stem = _stem(mask)
+    return next((stem.removesuffix(ending) for ending in ENDINGS if stem.endswith(ending)), stem)
 
 
 def _header(path: Path) -> Stack:
@@ -125,10 +113,9 @@ def _pixel_size(stacks: list[Stack]) -> tuple[float | None, tuple[str, ...]]:
     return None, (f"The pixel sizes of the images differ ({named}), so that none is kept; give one with --mpp.",)
 
 
-def _load(image: Planes, mask: Path, factors: np.ndarray | None) -> Annotated:
-    pixels, remarks = image.read(factors)
-    instances = read_ids(mask)
-    return Annotated(pixels, instances, dict.fromkeys(ids_of(instances), 1), remarks=remarks)
+def _load(image: Planes, mask: Path, scale: Scale) -> Annotated:
+    pixels, remarks = image.load(scale)
+    return one_class(pixels, read_ids(mask))._replace(remarks=remarks)
 
 
 FORMAT = Format(

@@ -19,6 +19,7 @@ import numpy as np
 from nucplan.datasets.annotations.layers import HIDDEN, OVERLAP, counted, ids_of
 from nucplan.datasets.annotations.pickles import read_objects
 from nucplan.datasets.annotations.stacks import eight_bit, read_row, row_origin, stack_shape
+from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import checked_label_map
@@ -63,7 +64,7 @@ def read(folder: Path, track: Track = iter, split: str = "none", trust: bool = F
         cases=cases,
         class_names=CLASSES,
         mpp=0.25,
-        licence="CC-BY-NC-SA-4.0",
+        licence=FORMAT.licence,
         citation="PanNuke, Gamper et al. 2020, arXiv 2003.10778",
         faults=faults,
         remarks=() if test else ("No official test part: --set split=1 sets the third fold aside.",),
@@ -141,7 +142,7 @@ def _smallest(pairs: np.ndarray, areas: np.ndarray) -> np.ndarray:
 def _by_place(folder: Path, name: str) -> dict[tuple[str, ...], Path]:
     """Files of one name by the folder that they are in, "images" and "masks" being one."""
     found: dict[tuple[str, ...], Path] = {}
-    for path in sorted(folder.rglob("*.npy")):
+    for path in files_below(folder, [name]):
         if path.name.lower() == name:
             parts = path.parent.relative_to(folder).parts
             found[tuple("*" if _KIND.fullmatch(part) else part.casefold() for part in parts)] = path

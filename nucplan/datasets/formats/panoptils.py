@@ -20,9 +20,11 @@ import numpy as np
 from nucplan.datasets.annotations.layers import components, counted, ids_of, majority_classes
 from nucplan.datasets.annotations.outline_tables import read_rows
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, Drawn, covered, draw
-from nucplan.datasets.finding.breast_folds import OPTION, slide_of, test_slides
-from nucplan.datasets.finding.pairs import files_below, only_folder, pair_up
-from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
+from nucplan.datasets.finding.breast_folds import OPTION, slide_of, slides_of_fold
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.pairs import by_stem, match
+from nucplan.datasets.finding.unpacked import find_root
+from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
 
@@ -51,22 +53,20 @@ def read(folder: Path, track: Track = iter, fold: str = "none") -> Source:
     NucplanError
         If the folder does not exist, or it lacks ``rgbs``, ``masks`` or the split that is asked for.
     """
-    check_folder(folder)
-    images = only_folder(folder, "rgbs")
-    masks, tables = images.parent / "masks", images.parent / "csv"
+    root = find_root(folder, "rgbs")
+    masks, tables = root / "masks", root / "csv"
     if not masks.is_dir():
-        raise NucplanError(f"{images} has no folder 'masks' beside it; add it.")
-    named = [[(path.stem, path) for path in files_below(where, [".png"])] for where in (images, masks)]
-    pairs, faults = pair_up(*named)
-    outlines = {path.stem: path for path in files_below(tables, [".csv"])} if tables.is_dir() else None
-    tested, cases = test_slides(folder, fold), []
-    for image, mask in pairs:
-        if outlines is not None and image.stem not in outlines:
-            faults.append(f"{image} has no table {tables / image.stem}.csv; add it or remove the image.")
+        raise NucplanError(f"{root} has no folder 'masks' beside 'rgbs'; add it.")
+    pairs, faults = match(*(by_stem(files_below(where, [".png"])) for where in (root / "rgbs", masks)))
+    outlines = dict(by_stem(files_below(tables, [".csv"]))) if tables.is_dir() else None
+    tested, cases = slides_of_fold(folder, fold), []
+    for stem, pair in pairs.items():
+        if outlines is not None and stem not in outlines:
+            faults.append(f"{pair.image} has no table {tables / stem}.csv; add it or remove the image.")
             continue
-        table = outlines[image.stem] if outlines is not None else None
-        part = "Ts" if slide_of(image.stem) in tested else "Tr"
-        cases.append(Case(image.stem, image, partial(_load, image, mask, table), part))
+        table = outlines[stem] if outlines is not None else None
+        part = "Ts" if slide_of(stem) in tested else "Tr"
+        cases.append(Case(stem, pair.image, partial(_load, *pair, table), part))
     return Source(
         cases=cases,
         class_names=CLASSES,

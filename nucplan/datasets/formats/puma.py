@@ -16,10 +16,11 @@ from pathlib import Path
 from nucplan.datasets.annotations.geojson import Feature, read_features
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import NO_AREA, Outline, draw
-from nucplan.datasets.finding.pairs import Pair, files_below, pair_up
+from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.pairs import Pair, by_stem, match
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
-from nucplan.images import read_image
+from nucplan.images import TIFF_SUFFIXES, read_image
 
 LAYOUT = """SOURCE/01_training_dataset_tif_ROIs/<stem>.tif|tiff                       1024 x 1024 RGBA
 SOURCE/01_training_dataset_geojson_nuclei/<stem>_nuclei.geojson
@@ -44,10 +45,10 @@ def read(folder: Path, track: Track = iter) -> Source:
     annotations = [(path.name[: -len(NUCLEI)], path) for path in files_below(folder, [NUCLEI])]
     if not annotations:
         raise NucplanError(f"{folder} holds no file *{NUCLEI}; expected is the layout that --list puma shows.")
-    images = [(p.stem, p) for p in files_below(folder, (".tif", ".tiff")) if not p.stem.endswith(CONTEXT)]
-    pairs, faults = pair_up(images, annotations)
+    images = [path for path in files_below(folder, TIFF_SUFFIXES) if not path.stem.endswith(CONTEXT)]
+    pairs, faults = match(by_stem(images), annotations)
     return Source(
-        cases=[Case(pair.image.stem, pair.image, partial(_load, pair)) for pair in pairs],
+        cases=[Case(stem, pair.image, partial(_load, pair)) for stem, pair in pairs.items()],
         class_names=CLASSES,
         licence=FORMAT.licence,
         citation="PUMA, Schuiveling et al. 2025, doi 10.1093/gigascience/giaf011",

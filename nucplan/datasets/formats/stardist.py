@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.finding.label_pairs import case_name, load_pair, pair
+from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.finding.case_names import case_name
+from nucplan.datasets.finding.pairs import match
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Case, Format, Source, Track
 from nucplan.errors import NucplanError
-from nucplan.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, images_by_stem
+from nucplan.images import LABEL_SUFFIXES, images_by_stem
 
 LAYOUT = """SOURCE/images/<stem>.tif           grey or RGB, 8 or 16 bits
 SOURCE/masks/<stem>.tif            instance ids, 0 is background
@@ -41,10 +43,10 @@ def read(folder: Path, track: Track = iter) -> Source:
             continue
         if not (place / LABELS).is_dir():
             raise NucplanError(f"{place} has no folder '{LABELS}' beside '{IMAGES}'; add it.")
-        images, labels = (place / IMAGES, IMAGE_SUFFIXES), (place / LABELS, LABEL_SUFFIXES)
-        found, lonely = pair(images_by_stem(*images), images_by_stem(*labels))
+        images, labels = images_by_stem(place / IMAGES), images_by_stem(place / LABELS, LABEL_SUFFIXES)
+        pairs, lonely = match(images, labels, "label map")
         faults.extend(lonely)
-        cases.extend(Case(case_name(s), files.image, partial(load_pair, files), part) for s, files in found.items())
+        cases.extend(Case(case_name(s), pair.image, partial(load_labelled, *pair), part) for s, pair in pairs.items())
     return Source(cases=cases, faults=tuple(faults))
 
 

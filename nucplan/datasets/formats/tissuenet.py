@@ -13,6 +13,7 @@ from typing import NamedTuple
 from nucplan.datasets.annotations.class_maps import label_plane, one_class
 from nucplan.datasets.annotations.npz import Rows, names_in, read_member
 from nucplan.datasets.annotations.stacks import row_origin
+from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.multiplex.intensities import Scale, scale_of
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
@@ -24,7 +25,6 @@ MARKERS = ("nuclear", "membrane")
 # The plane of y; some repositories state the opposite, the authors' own evaluation this.
 TARGETS = {"whole-cell": 0, "nuclear": 1}
 CLASS_NAMES = {"whole-cell": "cell", "nuclear": "nucleus"}
-LICENCE = "LicenseRef-DeepCell (modified Apache 2.0, non-commercial academic use only)"
 NO_GROUPS = (
     "Which crops come from one field is not stated, and val holds each at two sizes: give --groups if you know more."
 )
@@ -49,12 +49,12 @@ def read(folder: Path, track: Track = iter, target: str = "nuclear", trust: bool
         If the folder does not exist or has no ``.npz`` file, or an array is missing, damaged or of another form.
     """
     check_folder(folder)
-    paths = sorted(folder.rglob("*.npz"))
+    paths = files_below(folder, [".npz"])
     if not paths:
         raise NucplanError(f"{folder} has no .npz file; unpack the download and give its folder.")
     splits = [_split(path, trust) for path in paths]
     rows = [(split.images, i) for split in splits for i in range(len(split.images))]
-    scale = scale_of((images[i] for images, i in track(rows)), {split.images.dtype for split in splits}, len(MARKERS))
+    scale = scale_of((images[i] for images, i in track(rows)), {split.images.dtype for split in splits})
     grouped = all(split.fields for split in splits)
     return Source(
         cases=[case for split in splits for case in _cases(split, scale, TARGETS[target])],
@@ -63,7 +63,7 @@ def read(folder: Path, track: Track = iter, target: str = "nuclear", trust: bool
         if grouped
         else None,
         mpp=0.5,
-        licence=LICENCE,
+        licence=FORMAT.licence,
         citation="TissueNet, Greenwald et al. 2022, doi 10.1038/s41587-021-01094-0",
         markers=MARKERS,
         remarks=(*scale.remarks(MARKERS), *(() if grouped else (NO_GROUPS,))),
@@ -103,8 +103,8 @@ def _cases(split: Split, scale: Scale, plane: int) -> list[Case]:
 
 def _load(split: Split, index: int, scale: Scale, plane: int) -> Annotated:
     origin = row_origin(split.images.path, index)
-    image = scale.apply(split.images[index], origin)
-    return one_class(image, label_plane(split.labels[index][..., plane], origin))
+    image, remarks = scale.apply(split.images[index], origin)
+    return one_class(image, label_plane(split.labels[index][..., plane], origin))._replace(remarks=remarks)
 
 
 FORMAT = Format(
@@ -116,7 +116,7 @@ FORMAT = Format(
     classes="1",
     mpp="0.5",
     size="about 2,600 images of 512, 4,200 of 256",
-    licence=LICENCE,
+    licence="LicenseRef-DeepCell (modified Apache 2.0, non-commercial academic use only)",
     documented="https://datasets.deepcell.org",
     options=(Option("target", "what to segment: nuclei, or whole cells", "nuclear", ("nuclear", "whole-cell")),),
     may_hold_pickles=True,

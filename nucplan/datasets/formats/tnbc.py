@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nucplan.datasets.annotations.label_files import read_pieces
+from nucplan.datasets.annotations.label_files import load_labelled, read_pieces
 from nucplan.datasets.annotations.layers import counted, ids_of
-from nucplan.datasets.finding.label_pairs import Pair, load_pair, pair
-from nucplan.datasets.finding.unpacked import find_root, folders_in
+from nucplan.datasets.finding.files import folders_in
+from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.images import LABEL_SUFFIXES, images_by_stem
 
@@ -37,10 +38,11 @@ def read(folder: Path, track: Track = iter) -> Source:
     root = find_root(folder, f"{IMAGES}*")
     cases, faults, groups = [], [], {}
     for patient in _patients(root):
-        found, lonely = pair(_pictures(root / f"{IMAGES}{patient}"), _pictures(root / f"{MASKS}{patient}"))
+        pictures = (_pictures(root / f"{kind}{patient}") for kind in (IMAGES, MASKS))
+        pairs, lonely = match(*pictures, "mask")
         faults.extend(lonely)
-        for stem, files in found.items():
-            cases.append(Case(stem, files.image, partial(_load, files)))
+        for stem, pair in pairs.items():
+            cases.append(Case(stem, pair.image, partial(_load, pair)))
             groups[stem] = patient
     return Source(
         cases=cases,
@@ -61,8 +63,8 @@ def _pictures(folder: Path) -> dict[str, Path]:
     return images_by_stem(folder, LABEL_SUFFIXES) if folder.is_dir() else {}
 
 
-def _load(files: Pair) -> Annotated:
-    found = load_pair(files, read_pieces)
+def _load(pair: Pair) -> Annotated:
+    found = load_labelled(*pair, read_pieces)
     areas = np.bincount(found.instances.ravel())
     small = np.flatnonzero(areas < SMALLEST)
     instances = np.where(np.isin(found.instances, small), 0, found.instances)

@@ -1,22 +1,18 @@
-"""Images of several planes become one dataset: the same markers in the same order, 8 or 16 bits."""
+"""Images of several planes become one dataset: the same markers in the same order, on one scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nucplan.datasets.annotations.layers import counted
+from nucplan.datasets.multiplex.intensities import Scale, scale_of
 from nucplan.datasets.multiplex.marker_tables import MarkerTable, unique_names
 from nucplan.datasets.multiplex.planes import Stack, read_planes
 from nucplan.datasets.source import Track
 from nucplan.errors import NucplanError
-
-STORED = (np.dtype(np.uint8), np.dtype(np.uint16))
-HIGHEST = 65_535
-NEGATIVE = "intensities below 0, set to 0"
 
 
 @dataclass(frozen=True)
@@ -26,25 +22,25 @@ class Planes:
     stack: Stack
     indices: tuple[int, ...]
 
-    def read(self, factors: np.ndarray | None = None) -> tuple[np.ndarray, dict[str, int]]:
-        """``(H, W, C)`` uint8 or uint16 as stored, or uint16 multiplied by ``factors`` (C,); and remarks.
+    def read(self) -> np.ndarray:
+        """``(H, W, C)`` of the type that the file has.
 
         Raises
         ------
         NucplanError
-            If the file is damaged or an intensity is no number.
+            If the file is missing or damaged.
         """
-        pixels = read_planes(self.stack, self.indices)
-        if factors is None:
-            return pixels, {}
-        scaled, negative = np.empty(pixels.shape, np.uint16), 0
-        for channel, factor in enumerate(factors.tolist()):
-            plane = pixels[..., channel]
-            if not np.isfinite(plane).all():
-                raise NucplanError(f"{self.stack.path} holds intensities that are no numbers; export it again.")
-            negative += int((plane < 0).sum())
-            scaled[..., channel] = np.clip(np.rint(plane * factor), 0, HIGHEST)
-        return scaled, counted([(NEGATIVE, negative)])
+        return read_planes(self.stack, self.indices)
+
+    def load(self, scale: Scale) -> tuple[np.ndarray, dict[str, int]]:
+        """``(H, W, C)`` uint8 or uint16, and remarks.
+
+        Raises
+        ------
+        NucplanError
+            If the file is missing or damaged, or an intensity is no finite number.
+        """
+        return scale.apply(self.read(), self.stack.path)
 
 
 def choose_planes(stack: Stack, table: MarkerTable | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -90,37 +86,20 @@ def in_order(markers: tuple[str, ...], names: tuple[str, ...], indices: tuple[in
     return Planes(stack, tuple(plane_of[marker] for marker in markers))
 
 
-def find_factors(images: Sequence[Planes], track: Track = iter) -> tuple[np.ndarray | None, dict[Path, str]]:
-    """What to multiply each marker by so that all of the dataset fits 16 bits; None where all is 8 or 16 bits already.
+def common_scale(images: Sequence[Planes], track: Track = iter) -> tuple[Scale, dict[Path, str]]:
+    """How all images fit 8 or 16 bits, and what is wrong with those that cannot be read.
 
-    Whole numbers up to 65535 stay as they are; anything else is stretched to that range. One image is in memory at a
-    time.
-
-    Returns
-    -------
-    factors : (C,) float64 or None
-    faults : what is wrong with images that cannot be read
+    Where their types do not tell, all are read, one at a time.
     """
-    if all(image.stack.dtype in STORED for image in images):
-        return None, {}
     faults: dict[Path, str] = {}
-    highest = np.zeros(len(images[0].indices))
-    whole = all(image.stack.dtype.kind in "bui" for image in images)
-    for image in track(images):
-        try:
-            pixels = read_planes(image.stack, image.indices)
-        except NucplanError as error:
-            faults[image.stack.path] = str(error)
-            continue
-        highest = np.maximum(highest, np.nan_to_num(pixels.max(axis=(0, 1)).astype(np.float64), posinf=0.0))
-    if whole and highest.max() <= HIGHEST:
-        return np.ones(len(highest)), faults
-    return np.where(highest > 0, HIGHEST / np.where(highest > 0, highest, 1.0), 1.0), faults
 
+    def readable() -> Iterator[np.ndarray]:
+        for image in track(images):
+            try:
+                pixels = image.read()
+            except NucplanError as error:
+                faults[image.stack.path] = str(error)
+                continue
+            yield pixels
 
-def told(factors: np.ndarray | None, markers: tuple[str, ...]) -> tuple[str, ...]:
-    """The factors as a sentence for the user; none where nothing was changed."""
-    if factors is None or (factors == 1).all():
-        return ()
-    named = ", ".join(f"{marker} x {factor:.6g}" for marker, factor in zip(markers, factors.tolist(), strict=True))
-    return (f"Intensities were multiplied by one factor per marker to fit 16 bits: {named}.",)
+    return scale_of(readable(), {image.stack.dtype for image in images}), faults

@@ -46,27 +46,6 @@ def roots(tmp_path: Path) -> Roots:
 
 
 @pytest.fixture
-def touching() -> np.ndarray:
-    """Ids 1 (at the corner) and 2 side by side, 3 that meets 2 at a corner only, and 300 after a gap; 32 x 40."""
-    labels = np.zeros((32, 40), np.uint16)
-    labels[0:6, 0:6], labels[0:6, 6:12], labels[6:10, 12:16], labels[20:30, 20:39] = 1, 2, 3, 300
-    return labels
-
-
-@pytest.fixture
-def same_partition() -> Callable[[np.ndarray, np.ndarray], None]:
-    """Asserts that two label maps draw the same instances, whatever their ids."""
-
-    def compare(found: np.ndarray, expected: np.ndarray) -> None:
-        assert found.shape == expected.shape
-        pairs = np.unique(np.stack([found.ravel(), expected.ravel()]), axis=1)
-        np.testing.assert_array_equal(pairs[0] == 0, pairs[1] == 0)
-        assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
-
-    return compare
-
-
-@pytest.fixture
 def written(roots: Roots) -> Callable[[Source], RawDataset]:
     """Writes a source as dataset 9 and checks what was written."""
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nucplan.datasets import MODULES, find_format
+from nucplan.datasets import find_format
 from nucplan.datasets.against_source import partition_difference
 from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
 from nucplan.datasets.raw import RawDataset
@@ -112,16 +112,12 @@ def _run_lengths(mask: np.ndarray) -> list[int]:
     return [*([0] if flat[0] else []), *np.diff(ends, prepend=0).tolist()]
 
 
-def needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(name not in MODULES, reason=f"the reader of {name} is not here")
-
-
 WAYS = [
     pytest.param("folder", as_label_maps, id="label maps"),
-    pytest.param("qupath", as_geojson, id="GeoJSON", marks=needs("qupath")),
-    pytest.param("qupath", as_packed_geojson, id="packed GeoJSON in a folder of its own", marks=needs("qupath")),
-    pytest.param("coco", as_coco, id="COCO, packed codes", marks=needs("coco")),
-    pytest.param("coco", as_plain_coco, id="COCO, plain codes", marks=needs("coco")),
+    pytest.param("qupath", as_geojson, id="GeoJSON"),
+    pytest.param("qupath", as_packed_geojson, id="packed GeoJSON in a folder of its own"),
+    pytest.param("coco", as_coco, id="COCO, packed codes"),
+    pytest.param("coco", as_plain_coco, id="COCO, plain codes"),
 ]
 
 

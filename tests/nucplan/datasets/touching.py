@@ -1,4 +1,4 @@
-"""Three nuclei, two of which touch, for tests of formats; and what a pickle may not do."""
+"""Three nuclei that touch, for tests of formats; and what a pickle may not do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from nucplan.datasets.source import Annotated
 
 HEIGHT, WIDTH = 32, 40
-CLASS_OF = {3: 1, 7: 2, 12: 1}
+CLASS_OF = {3: 1, 7: 2, 300: 1}
 
 
 def label_map() -> np.ndarray:
-    """Ids 3 and 7, which touch along a column, and 12, with gaps between ids; ``(32, 40)`` int32."""
-    labels = np.zeros((HEIGHT, WIDTH), np.int32)
-    labels[4:14, 5:12], labels[4:14, 12:20], labels[20:28, 25:38] = 3, 7, 12
+    """Ids 3 (in the corner of the image) and 7 side by side, and 300, which meets 7 at a corner alone; uint16."""
+    labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+    labels[0:6, 0:6], labels[0:6, 6:12], labels[6:20, 12:38] = 3, 7, 300
     return labels
 
 

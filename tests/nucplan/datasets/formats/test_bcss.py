@@ -67,7 +67,7 @@ def test_bad_sources_are_refused_by_name(source: Path):
     with pytest.raises(NucplanError, match=r"masks/TCGA-A1-A0SK.*\.png is damaged"):
         bcss.read(source).cases[0].load()
     path.unlink()
-    assert "has no label map" in bcss.read(source).faults[0]
+    assert "has no mask" in bcss.read(source).faults[0]
     masks(source).rename(masks(source).with_name("mask"))
     with pytest.raises(NucplanError, match="has no folder 'masks'"):
         bcss.read(source)

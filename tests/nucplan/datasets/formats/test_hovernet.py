@@ -18,7 +18,7 @@ from nucplan.images import read_label_map, write_image
 
 from ..touching import CLASS_OF, assert_same_nuclei, class_map, label_map, picture
 
-UIDS = np.array([[12], [3], [7]])
+UIDS = np.array([[300], [3], [7]])
 TYPES = np.array([[1], [2], [1]])
 
 
@@ -67,7 +67,7 @@ def save_patch(path: Path, planes: int = 5) -> None:
     [
         {"inst_type": np.array([[1], [2], [1]])},
         {"inst_type": np.array([[1], [1], [2]]), "inst_uid": UIDS},
-        {"inst_type": np.array([[12, 1], [3, 1], [7, 2]])},
+        {"inst_type": np.array([[300, 1], [3, 1], [7, 2]])},
     ],
     ids=["in the order of the ids", "by inst_uid", "rows of id and class"],
 )
@@ -83,7 +83,7 @@ def test_a_nucleus_that_the_prediction_does_not_list_becomes_an_area_to_ignore(t
     save_mat(tmp_path, inst_uid=np.array([[3], [7]]), inst_type=np.array([[1], [2]]))
     loaded = hovernet.read(tmp_path).cases[0].load()
     assert loaded.class_of == {3: 1, 7: 2}
-    np.testing.assert_array_equal(loaded.ignored, label_map() == 12)
+    np.testing.assert_array_equal(loaded.ignored, label_map() == 300)
     assert loaded.left_out == {CLASSLESS: 1}
 
 
@@ -114,7 +114,7 @@ def test_contours_through_the_outermost_pixels_give_the_pixels_back(tmp_path: Pa
     source = hovernet.read(save_json(tmp_path, predicted()))
     loaded = source.cases[0].load()
     assert_same_nuclei(loaded, label_map(), CLASS_OF)
-    assert sorted(loaded.class_of) == [3, 7, 12]
+    assert sorted(loaded.class_of) == [3, 7, 300]
     assert not loaded.remarks
 
 
@@ -174,7 +174,7 @@ def test_a_missing_half_is_a_fault_of_its_image_alone(tmp_path: Path):
     (tmp_path / "images/b.png").unlink()
     source = hovernet.read(tmp_path)
     assert [case.name for case in source.cases] == ["a"]
-    assert "b.mat has no image of the same stem" in source.faults[0]
+    assert "b.mat has no image of the same name" in source.faults[0]
 
 
 @pytest.mark.parametrize("planes", [4, 5])

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from nucplan.datasets.conversion import new_dataset, write_raw
 from nucplan.datasets.formats import monusac
-from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
-from nucplan.layout import Roots
 
 TRAIN, TEST = "MoNuSAC_images_and_annotations", "MoNuSAC Testing Data and Annotations"
 SLIDE, TESTED = "TCGA-5P-A9K0-01Z-00-DX1", "TCGA-A2-A0ES-01Z-00-DX1"
@@ -69,7 +66,7 @@ def expected() -> np.ndarray:
     return labels
 
 
-def test_classes_are_attributes_of_layers_and_both_kinds_of_image_are_read(tmp_path: Path, roots: Roots):
+def test_classes_are_attributes_of_layers_and_both_kinds_of_image_are_read(tmp_path: Path, written):
     add(tmp_path, TRAIN, SLIDE, 1)
     add(tmp_path, TRAIN, SLIDE, 2, svs=True)
     add(tmp_path, TEST, TESTED, 1)
@@ -87,7 +84,7 @@ def test_classes_are_attributes_of_layers_and_both_kinds_of_image_are_read(tmp_p
         np.testing.assert_array_equal(annotated.instances, expected())
         assert annotated.class_of == {1: 1, 2: 2, 3: 3}
         assert annotated.ignored is None
-    verify_raw(write_raw(source, new_dataset(roots, 5, "M")).dataset)
+    written(source)
 
 
 def test_the_tiff_is_read_where_the_slide_is_there_as_well(tmp_path: Path):

@@ -10,11 +10,8 @@ import tifffile
 
 from nucplan.datasets.annotations.aperio import CUT_OUT
 from nucplan.datasets.annotations.polygons import OUTSIDE, TOO_FEW_POINTS
-from nucplan.datasets.conversion import new_dataset, write_raw
 from nucplan.datasets.formats import monuseg
-from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
-from nucplan.layout import Roots
 
 TRAIN, TEST = "MoNuSeg 2018 Training Data", "MoNuSegTestData"
 SLIDE = "TCGA-A7-A13E-01Z-00-DX1"
@@ -67,7 +64,7 @@ def expected() -> np.ndarray:
     return labels
 
 
-def test_both_parts_come_back_with_touching_nuclei_apart_and_the_first_one_there(tmp_path: Path, roots: Roots):
+def test_both_parts_come_back_with_touching_nuclei_apart_and_the_first_one_there(tmp_path: Path, written):
     write_source(tmp_path, xml(*nuclei()))
     write_image(tmp_path / TEST / "TCGA-2Z-A9J9-01A-01-TS1.tif", channels=4)
     (tmp_path / TEST / "TCGA-2Z-A9J9-01A-01-TS1.xml").write_text(xml(*nuclei(), mpp=""))
@@ -82,8 +79,7 @@ def test_both_parts_come_back_with_touching_nuclei_apart_and_the_first_one_there
         assert annotated.image.shape == (40, 48, 3)
         assert annotated.class_of == {1: 1, 2: 1, 3: 1}
         np.testing.assert_array_equal(annotated.instances, expected())
-    done = write_raw(source, new_dataset(roots, 5, "M"))
-    verify_raw(done.dataset)
+    written(source)
 
 
 def test_the_pixel_size_is_the_median_and_the_file_without_one_is_told(tmp_path: Path):

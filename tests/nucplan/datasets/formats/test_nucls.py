@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from nucplan.datasets.annotations.polygons import BOXES, TOO_FEW_POINTS, UNCLEAR
-from nucplan.datasets.conversion import new_dataset, write_raw
 from nucplan.datasets.formats import nucls
-from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
-from nucplan.layout import Roots
 
 NAME = "TCGA-A2-A0CM-DX1_id-5ea4_left-10_top-20_bottom-60_right-68"
 HEADER = ",raw_classification,main_classification,super_classification,type,xmin,ymin,xmax,ymax,coords_x,coords_y\n"
@@ -65,7 +62,7 @@ def filled(ring: np.ndarray) -> np.ndarray:
     return cv2.fillPoly(np.zeros(SHAPE, np.uint8), [ring], 1) > 0
 
 
-def test_outlines_are_nuclei_and_boxes_and_unclear_ones_are_ignored(tmp_path: Path, roots: Roots):
+def test_outlines_are_nuclei_and_boxes_and_unclear_ones_are_ignored(tmp_path: Path, written):
     add(tmp_path, ROWS)
     source = nucls.read(tmp_path)
     annotated = source.cases[0].load()
@@ -81,7 +78,7 @@ def test_outlines_are_nuclei_and_boxes_and_unclear_ones_are_ignored(tmp_path: Pa
     assert annotated.ignored[5, 40]
     assert not annotated.ignored[15, 15]
     assert annotated.ignored[36:].all()
-    verify_raw(write_raw(source, new_dataset(roots, 5, "N")).dataset)
+    written(source)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +140,7 @@ def test_bad_tables_are_refused_by_name(tmp_path: Path, text: str, message: str)
 
 
 def test_other_bad_input_is_refused_or_counted(tmp_path: Path):
-    with pytest.raises(NucplanError, match="no folder 'rgb'"):
+    with pytest.raises(NucplanError, match="holds no rgb; give the folder"):
         nucls.read(tmp_path)
     add(tmp_path, [ROWS[0], row("tumor", "tumor_nonMitotic", "tumor_any", np.array([(1, 1), (5, 5)]))])
     assert nucls.read(tmp_path).cases[0].load().left_out == {TOO_FEW_POINTS: 1}

@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from nucplan.datasets.annotations.polygons import TOO_FEW_POINTS, UNCLEAR
-from nucplan.datasets.conversion import new_dataset, write_raw
 from nucplan.datasets.formats import panoptils
-from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
-from nucplan.layout import Roots
 
 NAME = "TCGA-S3-AA15-DX1_xmin55486_ymin28926_MPP-0.2500_xmin-0_ymin-0_xmax-48_ymax-40"
 SET = Path("BootstrapNucleiManualRegions_TCGA_05132021") / "tcga"
@@ -56,7 +53,7 @@ def add(folder: Path, name: str = NAME, text: str | None = None) -> None:
         (folder / "csv" / f"{name}.csv").write_text(text)
 
 
-def test_nuclei_come_from_the_table_and_classes_from_the_mask(tmp_path: Path, roots: Roots):
+def test_nuclei_come_from_the_table_and_classes_from_the_mask(tmp_path: Path, written):
     add(tmp_path / SET, text=table())
     source = panoptils.read(tmp_path)
     assert source.groups == {NAME: "TCGA-S3-AA15-DX1"}
@@ -66,7 +63,7 @@ def test_nuclei_come_from_the_table_and_classes_from_the_mask(tmp_path: Path, ro
     excluded = (np.arange(40) >= 36)[:, None] | (np.arange(48) >= 46)
     np.testing.assert_array_equal(annotated.ignored, (labels() == 4) | excluded)
     assert annotated.left_out == {UNCLEAR: 1}
-    verify_raw(write_raw(source, new_dataset(roots, 5, "P")).dataset)
+    written(source)
 
 
 def test_without_tables_the_edges_of_the_mask_part_nuclei(tmp_path: Path):
@@ -89,7 +86,7 @@ def test_official_splits_lie_beside_the_images(tmp_path: Path):
 
 
 def test_bad_input_is_refused_or_counted(tmp_path: Path):
-    with pytest.raises(NucplanError, match="no folder 'rgbs'"):
+    with pytest.raises(NucplanError, match="holds no rgbs; give the folder"):
         panoptils.read(tmp_path)
     add(tmp_path, text=table('nucleus,polyline,0,0,0,0,"1,2","1,2"'))
     assert panoptils.read(tmp_path).cases[0].load().left_out == {TOO_FEW_POINTS: 1, UNCLEAR: 1}

@@ -10,11 +10,8 @@ import pytest
 import tifffile
 
 from nucplan.datasets.annotations.polygons import NO_AREA, TOO_FEW_POINTS
-from nucplan.datasets.conversion import new_dataset, write_raw
 from nucplan.datasets.formats import puma
-from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
-from nucplan.layout import Roots
 
 STEM = "training_set_primary_roi_001"
 IMAGES, NUCLEI = "01_training_dataset_tif_ROIs", "01_training_dataset_geojson_nuclei"
@@ -59,7 +56,7 @@ def expected() -> np.ndarray:
     return labels
 
 
-def test_nuclei_lie_where_their_coordinates_are(tmp_path: Path, roots: Roots):
+def test_nuclei_lie_where_their_coordinates_are(tmp_path: Path, written):
     add(tmp_path, FEATURES)
     # Away from the corner: a reader that stretches the box of all nuclei to the image would move these.
     add(tmp_path, FEATURES[:1], "training_set_metastatic_roi_103", ".tiff")
@@ -79,7 +76,7 @@ def test_nuclei_lie_where_their_coordinates_are(tmp_path: Path, roots: Roots):
     ]
     alone = loaded["training_set_metastatic_roi_103"].instances
     np.testing.assert_array_equal(alone, np.where(expected() == 1, 1, 0))
-    verify_raw(write_raw(source, new_dataset(roots, 5, "P")).dataset)
+    written(source)
 
 
 def test_bad_input_is_refused_or_counted(tmp_path: Path):

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nucplan.datasets.finding.case_names import case_name
+
+
+@given(st.text())
+def test_only_signs_that_every_shell_takes_are_left_and_names_of_these_stay(text: str):
+    name = case_name(text)
+    assert re.fullmatch(r"[A-Za-z0-9._-]*", name)
+    assert case_name(name) == name
+    assert bool(name) == bool(text)
+
+
+def test_a_run_of_other_signs_becomes_one():
+    assert case_name("mouse fat (white)_01") == "mouse_fat_white__01"
