@@ -42,7 +42,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         class_names=CLASSES,
         groups={name: name.rpartition("-")[0] or name for name in names},
         mpp=0.5,
-        licence="CC-BY-NC-SA-4.0",
+        licence=FORMAT.licence,
         citation="CoNIC, Graham et al. 2024, doi 10.1016/j.media.2023.103047",
     )
 

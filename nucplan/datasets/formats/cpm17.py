@@ -5,10 +5,11 @@ Source: Vu et al. 2019, Frontiers in Bioengineering and Biotechnology 7, doi 10.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from nucplan.datasets.finding.instance_pairs import read_instance_pairs
-from nucplan.datasets.source import Format, Source, Track
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Format, Source, Track
 
 LAYOUT = """SOURCE/{train,test}/Images/image_00.png   RGB
 SOURCE/{train,test}/Labels/image_00.mat   inst_map (H, W); the stems of train and test are the same
@@ -23,7 +24,8 @@ def read(folder: Path, track: Track = iter) -> Source:
     NucplanError
         If the folder does not exist or holds no Images and Labels.
     """
-    return read_instance_pairs(folder, "CPM17, Vu et al. 2019, doi 10.3389/fbioe.2019.00053")
+    source = read_instance_pairs(folder, "CPM17, Vu et al. 2019, doi 10.3389/fbioe.2019.00053")
+    return replace(source, remarks=(NO_GROUPS_KNOWN,))
 
 
 FORMAT = Format(

@@ -11,7 +11,7 @@ from pathlib import Path
 from nucplan.datasets.finding.label_pairs import load_pair, pair
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
-from nucplan.datasets.source import Case, Format, Source, Track
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import LABEL_SUFFIXES, images_by_stem, read_label_map
 
@@ -19,7 +19,6 @@ LAYOUT = """SOURCE/{train,valid}/Images/<stem>.png              RGB; valid (or t
 SOURCE/{train,valid}/Annotation/<stem>.png          gland ids (Annotations/ is understood too)"""
 
 IMAGES, LABELS = "Images", ("Annotation", "Annotations")
-NO_SLIDES = "Each image is a group of its own: the source does not say which of them come from one slide."
 
 
 def read(folder: Path, track: Track = iter) -> Source:
@@ -46,7 +45,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         class_names=("gland",),
         citation="CRAG, Graham et al. 2019, doi 10.1016/j.media.2018.12.001",
         faults=tuple(faults),
-        remarks=(NO_SLIDES,),
+        remarks=(NO_GROUPS_KNOWN,),
     )
 
 

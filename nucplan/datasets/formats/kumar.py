@@ -24,7 +24,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     NucplanError
         If the folder does not exist or holds no Images and Labels.
     """
-    return read_instance_pairs(folder, "Kumar et al. 2017, doi 10.1109/TMI.2017.2677499", "CC-BY-NC-SA-4.0", 0.25)
+    return read_instance_pairs(folder, "Kumar et al. 2017, doi 10.1109/TMI.2017.2677499", FORMAT.licence, 0.25)
 
 
 FORMAT = Format(

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from nucplan.datasets.annotations.class_maps import classes_by_id, label_plane
+from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.finding.picture_folders import files_by_stem, matched
 from nucplan.datasets.formats.conic import CLASSES
-from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import read_rows
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
@@ -44,9 +45,10 @@ def read(folder: Path, track: Track = iter, split: str = "none") -> Source:
         cases=[Case(s, images[s], partial(_load, images[s], labels[s]), "Ts" if s in test else "Tr") for s in stems],
         class_names=CLASSES,
         mpp=0.5,
-        licence="CC-BY-NC-SA-4.0",
+        licence=FORMAT.licence,
         citation="Lizard, Graham et al. 2021, doi 10.1109/ICCVW54120.2021.00082",
         faults=tuple(faults),
+        remarks=(NO_GROUPS_KNOWN,),
     )
 
 
@@ -62,6 +64,8 @@ def _load(image: Path, labels: Path) -> Annotated:
             "download it again."
         )
     instances = label_plane(found["inst_map"], labels)
+    if unlisted := set(ids_of(instances)) - set(ids.tolist()):
+        raise NucplanError(f"{labels} has the nucleus {min(unlisted)} in inst_map, but not in id; download it again.")
     return classes_by_id(read_image(image), instances, dict(zip(ids.tolist(), classes.tolist(), strict=True)))
 
 

@@ -8,6 +8,7 @@ import tifffile
 from scipy.io import savemat
 
 from nucplan.datasets.formats import cpm17, kumar
+from nucplan.datasets.source import NO_GROUPS_KNOWN
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
 
@@ -43,6 +44,7 @@ def test_cpm17_has_the_same_stems_in_both_parts_and_names_tell_them_apart(tmp_pa
 def test_cpm15_has_one_part(tmp_path: Path):
     source = cpm17.read(save(save(tmp_path, "01"), "02"))
     assert [(case.name, case.part) for case in source.cases] == [("01", "Tr"), ("02", "Tr")]
+    assert source.remarks == (NO_GROUPS_KNOWN,)
 
 
 @pytest.mark.parametrize("labels", [".mat", ".npy"])
