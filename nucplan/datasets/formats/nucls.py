@@ -12,6 +12,7 @@ Source: Amgad et al. 2022, GigaScience 11, doi 10.1093/gigascience/giac037.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,10 @@ import numpy as np
 
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.outline_tables import Row, read_rows
-from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw
+from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw, refuse_other_origin
 from nucplan.datasets.finding.breast_folds import OPTION, slide_of, test_slides
 from nucplan.datasets.finding.pairs import Pair, files_below, only_folder, pair_up
-from nucplan.datasets.finding.tcga import hospital
+from nucplan.datasets.finding.tcga import hospital, patient
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
@@ -43,13 +44,20 @@ MAIN = (
 SUPER = ("tumor_any", "nonTIL_stromal", "sTIL", "other_nucleus")
 CLASSES = {"raw": RAW, "main": MAIN, "super": SUPER}
 NO_CLASS = {"", "unlabeled", "ambiguous"}
+# A group is one of these, of the name of an image.
+GROUPS: dict[str, Callable[[str], str]] = {
+    "patient": lambda name: patient(slide_of(name)),
+    "slide": slide_of,
+    "hospital": lambda name: hospital(slide_of(name)),
+}
+GROUP = Option("group", "what may not be in both parts", "patient", tuple(GROUPS))
 FIELD, LOCATIONS = "fov", "all_fov_locations"
 CORRECTED = "correction_"
 OUTSIDE_CODE = 0
 SLACK = 1
 
 
-def read(folder: Path, track: Track = iter, level: str = "main", group: str = "slide", fold: str = "none") -> Source:
+def read(folder: Path, track: Track = iter, level: str = "main", group: str = "patient", fold: str = "none") -> Source:
     """List the images.
 
     Raises
@@ -63,7 +71,7 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "s
     named = [(path.stem, path) for path in files_below(tables, [".csv"]) if path.stem.lower() != LOCATIONS]
     pairs, faults = pair_up([(path.stem, path) for path in files_below(images, [".png"])], named)
     masks = {path.stem: path for path in files_below(images.parent / "mask", [".png"])}
-    tested, group_of = test_slides(folder, fold), hospital if group == "hospital" else slide_of
+    tested = test_slides(folder, fold)
     cases = [
         Case(
             pair.image.stem,
@@ -77,7 +85,7 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "s
     return Source(
         cases=cases,
         class_names=CLASSES[level],
-        groups={case.name: group_of(case.name) for case in cases},
+        groups={case.name: GROUPS[group](case.name) for case in cases},
         mpp=0.2,
         licence=FORMAT.licence,
         citation="NuCLS, Amgad et al. 2022, doi 10.1093/gigascience/giac037",
@@ -95,6 +103,8 @@ def _load(pair: Pair, mask: Path | None, level: str) -> Annotated:
     unclear = [row.outline() for row, k in outlined if not k]
     drawn = draw([row.outline(k) for row, k in outlined if k], image.shape[:2])
     ignored = covered([*boxes, *unclear], image.shape[:2])
+    if not ignored.any():
+        refuse_other_origin(drawn, str(pair.annotation))
     if mask is not None:
         ignored |= _outside(mask, image.shape[:2])
     left_out = drawn.left_out | counted([(BOXES, len(boxes)), (UNCLEAR, len(unclear))])
@@ -144,7 +154,7 @@ FORMAT = Format(
     documented="https://sites.google.com/view/nucls/data-format",
     options=(
         Option("level", "which of the three sets of classes", "main", tuple(CLASSES)),
-        Option("group", "what may not be in both parts", "slide", ("slide", "hospital")),
+        GROUP,
         OPTION,
     ),
 )
