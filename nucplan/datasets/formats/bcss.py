@@ -119,8 +119,7 @@ def _load(files: Pair, names: tuple[str, ...]) -> Annotated:
 FORMAT = Format(
     "bcss",
     "H&E",
-    "BCSS, tissue regions of breast cancer (no nuclei: connected pieces of each class); exclude is ignored, "
-    "undetermined is a class",
+    "BCSS, tissue regions of breast cancer and no nuclei; exclude is ignored, undetermined is a class",
     LAYOUT,
     read,
     classes="20 regions",
