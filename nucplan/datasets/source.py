@@ -80,6 +80,12 @@ class Source:
     remarks: tuple[str, ...] = ()
 
 
+# The remark of sources that have no groups because nobody published them.
+NO_GROUPS_KNOWN = (
+    "Each image is a group of its own: the source does not say which of them come from one patient or slide."
+)
+
+
 @dataclass(frozen=True)
 class Option:
     """A choice that one format has and others have not, given as ``--set name=value``.

@@ -16,11 +16,20 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from nucplan.datasets.annotations.layers import counted, ids_of
-from nucplan.datasets.annotations.polygons import Drawn, Outline, covered, draw
+from nucplan.datasets.annotations.layers import counted
+from nucplan.datasets.annotations.polygons import (
+    Drawn,
+    Outline,
+    Stamp,
+    draw,
+    rasterise,
+    refuse_other_origin,
+    shared,
+)
 from nucplan.errors import NucplanError
 
 CUT_OUT = "nuclei that regions drawn as cut out (NegativeROA) remove"
+LONELY = "regions drawn as cut out (NegativeROA) that lie in no outline"
 # The element at the root comes first, with all that it says.
 HEAD_BYTES = 65_536
 
@@ -33,7 +42,7 @@ class Region:
     ----------
     layer : name of the first attribute of its annotation layer, "" where it has none
     vertices : (n, 2) float64 x, y in pixels, any n
-    negative : whether it is cut out of the other regions
+    negative : whether it is cut out of the region that it lies in
     """
 
     layer: str
@@ -67,18 +76,47 @@ def read_regions(path: Path) -> list[Region]:
     return regions
 
 
-def draw_regions(regions: Sequence[Region], classes: Sequence[int], shape: tuple[int, int]) -> Drawn:
-    """A label map of ``shape`` (H, W) from regions and the class of each; negative ones are cut out of the others."""
-    drawn = draw(
-        [Outline([r.vertices], k) for r, k in zip(regions, classes, strict=True) if not r.negative],
-        shape,
-    )
-    cut_out = [Outline([region.vertices]) for region in regions if region.negative]
-    drawn.instances[covered(cut_out, shape)] = 0
-    visible = ids_of(drawn.instances)
-    drawn.left_out |= counted([(CUT_OUT, len(drawn.class_of) - len(visible))])
-    drawn.class_of = {i: drawn.class_of[i] for i in visible}
+def draw_regions(regions: Sequence[Region], classes: Sequence[int], shape: tuple[int, int], path: Path) -> Drawn:
+    """A label map of ``shape`` (H, W) from regions and the class of each.
+
+    A negative region is cut out of the outline that it lies in alone: what is drawn inside of the hole stays.
+
+    Raises
+    ------
+    NucplanError
+        If all regions lie outside of the image; the message names ``path``.
+    """
+    outlines = [Outline([r.vertices], k) for r, k in zip(regions, classes, strict=True) if not r.negative]
+    found = [rasterise(outline, shape) for outline in outlines]
+    stamps = [stamp for stamp in found if isinstance(stamp, Stamp)]
+    holes = [rasterise(Outline([region.vertices]), shape) for region in regions if region.negative]
+    lonely = _cut(stamps, [hole for hole in holes if isinstance(hole, Stamp)])
+    left = [stamp for stamp in stamps if stamp.inside.any()]
+    # Those without a pixel are counted by reason when they are drawn.
+    pixelless = [outline for outline, stamp in zip(outlines, found, strict=True) if isinstance(stamp, str)]
+    drawn = draw([*left, *pixelless], shape)
+    refuse_other_origin(drawn, str(path))
+    drawn.left_out |= counted([(CUT_OUT, len(stamps) - len(left))])
+    drawn.remarks |= counted([(LONELY, lonely)])
     return drawn
+
+
+def _cut(stamps: Sequence[Stamp], holes: Sequence[Stamp]) -> int:
+    """Clear the pixels of each hole in the smallest outline around it; the number of holes without one."""
+    around = [_outline_around(hole, stamps) for hole in holes]
+    for hole, stamp in zip(holes, around, strict=True):
+        if stamp is not None:
+            pixels, cut = shared(stamp, hole)
+            pixels &= ~cut
+    return around.count(None)
+
+
+def _outline_around(hole: Stamp, stamps: Sequence[Stamp]) -> Stamp | None:
+    """The smallest outline, no smaller than the hole, that has most of its pixels: by hand, edges are not exact."""
+    area = hole.inside.sum()
+    large = [stamp for stamp in stamps if stamp.inside.sum() >= area]
+    holding = [stamp for stamp in large if 2 * np.logical_and(*shared(stamp, hole)).sum() > area]
+    return min(holding, key=lambda stamp: stamp.inside.sum(), default=None)
 
 
 def pixel_size(paths: Iterable[Path]) -> tuple[float | None, list[str]]:

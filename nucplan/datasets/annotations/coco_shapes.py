@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nucplan.datasets.annotations.polygons import Outline, Stamp
+from nucplan.datasets.annotations.polygons import Outline, Stamp, stamp_of
 from nucplan.errors import NucplanError
 
 
@@ -27,7 +27,7 @@ def shape_of(annotation: dict[str, Any], size: tuple[int, int], where: str) -> O
     segmentation, class_id = annotation.get("segmentation"), annotation["class"]
     try:
         if isinstance(segmentation, dict):
-            return _stamp(_decode(segmentation, size, where), class_id)
+            return stamp_of(_decode(segmentation, size, where), class_id)
         if segmentation:
             polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
             rings = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in polygons]
@@ -70,12 +70,3 @@ def _unpacked(text: str) -> list[int]:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value, shift = 0, 0
     return runs
-
-
-def _stamp(mask: np.ndarray, class_id: int) -> Stamp:
-    """The mask, cut down to what it holds: a nucleus is small beside its image."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return Stamp(np.zeros((0, 0), bool), 0, 0, class_id)
-    top, left = int(rows[0]), int(columns[0])
-    return Stamp(mask[top : rows[-1] + 1, left : columns[-1] + 1].copy(), top, left, class_id)

@@ -11,7 +11,7 @@ from nucplan.datasets.annotations.class_maps import classes_by_id, classes_by_pi
 from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.annotations.pickles import map_array
-from nucplan.datasets.annotations.polygons import Outline, draw
+from nucplan.datasets.annotations.polygons import Outline, draw, refuse_other_origin
 from nucplan.datasets.annotations.stacks import eight_bit
 from nucplan.datasets.source import Annotated
 from nucplan.errors import NucplanError
@@ -40,6 +40,7 @@ def load_json(image: Path, path: Path, classes: int) -> Annotated:
     nuclei, picture = _nuclei(path), read_image(image)
     outlines = [Outline([_contour(n, path)], _type(n, path) if classes else 1, centred=True) for n in nuclei.values()]
     drawn = draw(outlines, picture.shape[:2])
+    refuse_other_origin(drawn, str(path))
     ids = np.array([0, *nuclei], np.int32)
     class_of = {int(ids[i]): class_id for i, class_id in drawn.class_of.items()}
     annotated = classes_by_id(picture, ids[drawn.instances], class_of, drawn.remarks)

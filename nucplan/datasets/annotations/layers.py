@@ -1,8 +1,8 @@
-"""From the ways in which sources draw nuclei to one label map: layers, components, a class per pixel."""
+"""From the ways in which sources draw nuclei to one label map: components, areas, a class per pixel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -12,26 +12,6 @@ HIDDEN = "nuclei that others cover completely"
 MIXED = "nuclei with pixels of several classes, given the most frequent one"
 # To count ids is several times faster than to sort them, unless one is so large that counts take much memory.
 COUNTED_IDS = 1 << 20
-
-
-def stack_masks(masks: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
-    """One label map from one binary mask ``(H, W)`` per nucleus; the position in the sequence + 1 is the id.
-
-    Pixels of several nuclei go to the smallest (of equal ones, to the later), so that a small nucleus on top of a
-    large one survives.
-
-    Returns
-    -------
-    instances : (H, W) int32
-    contested : number of pixels that more than one mask claims
-    """
-    instances, claims = np.zeros(masks[0].shape, np.int32), np.zeros(masks[0].shape, np.int32)
-    areas = [int(np.count_nonzero(mask)) for mask in masks]
-    for index in sorted(range(len(masks)), key=lambda i: (-areas[i], i)):
-        inside = masks[index] > 0
-        instances[inside] = index + 1
-        claims += inside
-    return instances, int((claims > 1).sum())
 
 
 def components(mask: np.ndarray) -> np.ndarray:

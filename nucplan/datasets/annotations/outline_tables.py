@@ -2,7 +2,7 @@
 
 ``coords_x`` and ``coords_y`` are lists of whole numbers, separated by commas in one cell, of a ring through the
 centres of the outermost pixels. A nucleus that was only boxed has the type ``rectangle``; some rows are called
-``polyline`` and hold the four corners of a box all the same.
+``polyline`` and hold the four corners of a box all the same. Corners of boxes are centres of pixels as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
     def outline(self, class_id: int = 1) -> Outline:
         # Fewer than 3 points are no ring, which only outlines along the edges of pixels have to be.
-        return Outline([self.ring], class_id, centred=not self.is_box and len(np.unique(self.ring, axis=0)) > 2)
+        return Outline([self.ring], class_id, centred=len(np.unique(self.ring, axis=0)) > 2)
 
 
 def read_rows(path: Path, columns: Iterable[str] = ()) -> list[Row]:

@@ -154,6 +154,30 @@ def rasterise(outline: Outline, shape: tuple[int, int]) -> Stamp | str:
     return Stamp(inside, top, left, outline.class_id) if inside.any() else TOO_SMALL
 
 
+def shared(one: Stamp, other: Stamp) -> tuple[np.ndarray, np.ndarray]:
+    """Views of the pixels of both stamps in the window that they share, which may be empty."""
+    windows = [_window(stamp) for stamp in (one, other)]
+    rows, columns = (
+        slice(first := max(a.start, b.start), max(first, min(a.stop, b.stop))) for a, b in zip(*windows, strict=True)
+    )
+    views = [
+        stamp.inside[
+            rows.start - stamp.top : rows.stop - stamp.top, columns.start - stamp.left : columns.stop - stamp.left
+        ]
+        for stamp in (one, other)
+    ]
+    return views[0], views[1]
+
+
+def stamp_of(mask: np.ndarray, class_id: int = 1) -> Stamp:
+    """A mask ``(H, W)`` bool cut down to what it holds, as a nucleus is small beside its image."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return Stamp(np.zeros((0, 0), bool), 0, 0, class_id)
+    top, left = int(rows[0]), int(columns[0])
+    return Stamp(mask[top : rows[-1] + 1, left : columns[-1] + 1].copy(), top, left, class_id)
+
+
 def _window(stamp: Stamp) -> tuple[slice, slice]:
     height, width = stamp.inside.shape
     return slice(stamp.top, stamp.top + height), slice(stamp.left, stamp.left + width)

@@ -1,8 +1,9 @@
 """COCO: images, and one JSON file or several with polygons or run-length codes.
 
 Several polygons of one annotation are one object. Annotations with ``iscrowd`` and those with nothing but a box
-become areas to ignore. Ids of images, categories and annotations are arbitrary. Coordinates of polygons run along the
-edges of pixels: (0, 0) is the upper left corner of the first.
+become areas to ignore. Ids of images, categories and annotations are arbitrary; a file without categories whose
+annotations are all of one is of the class "nucleus". Coordinates of polygons run along the edges of pixels: (0, 0) is
+the upper left corner of the first.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SOURCE/dataset.json         optional: groups {image stem: group}, mpp, licence, 
 Files in or below a folder with "test" in its name, or with such a name, are the test part."""
 
 DESCRIPTION = "dataset.json"
+NUCLEUS = "nucleus"
 CROWDS = "crowds, now areas to ignore"
 
 
@@ -90,6 +92,11 @@ class _File:
         self.images, self._annotations, categories = found
         self.categories = {_id(category, "id", path): str(category.get("name")) for category in categories}
         self.used = {_id(annotation, "category_id", path) for annotation in self._annotations}
+        if len(self.used) == 1 and not self.categories:
+            # Where all is of one class, some tools leave out categories, or category_id as well.
+            self.categories = dict.fromkeys(self.used, NUCLEUS)
+        elif self.used == {None} and len(self.categories) == 1:
+            self.categories = dict.fromkeys(self.used, *self.categories.values())
 
     def annotations_by_image(self, class_of: dict[str, int]) -> tuple[dict[Any, str], list[str]]:
         """Annotations as JSON text, which takes a tenth of the memory, with their class; faults. Empties the file."""
@@ -137,7 +144,7 @@ def _classes(files: list[_File]) -> tuple[dict[str, int], tuple[str, ...], list[
     """Class by name of its category, the names in the order of the files, and names that no annotation uses."""
     names = list(dict.fromkeys(name for file in files for name in file.categories.values()))
     used = {name for file in files for i, name in file.categories.items() if i in file.used}
-    kept = [name for name in names if name in used] or names or ["nucleus"]
+    kept = [name for name in names if name in used] or names or [NUCLEUS]
     return {name: k for k, name in enumerate(kept, start=1)}, tuple(kept), [n for n in names if n not in kept]
 
 

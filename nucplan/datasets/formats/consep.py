@@ -5,7 +5,6 @@ Source: Graham et al. 2019, Medical Image Analysis 58, doi 10.1016/j.media.2019.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 
@@ -16,15 +15,14 @@ from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.annotations.pickles import map_array
 from nucplan.datasets.finding.picture_folders import NamedPair, find_pairs
-from nucplan.datasets.source import Annotated, Case, Format, Source, Track
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
 
 LAYOUT = """SOURCE/{Train,Test}/Images/<stem>.png   RGB or RGBA
 SOURCE/{Train,Test}/Labels/<stem>.mat   inst_map and type_map (H, W), or inst_type in the order of the ids
                                         in the release before March 2020 <stem>.npy: H x W x 2, ids and classes
-SOURCE/tiles/train_1_<y1>_<y2>_<x1>_<x2>.png with SOURCE/labels/<same>.mat (instance_map) is understood too;
-tiles of one image are one group."""
+Copies cut into tiles (instance_map and class_labels) are not understood: readers of them disagree on the classes."""
 CLASSES = (
     "other",
     "inflammatory",
@@ -39,7 +37,6 @@ PAPER = (
     "miscellaneous=other,inflammatory,epithelial=healthy epithelial+malignant epithelial,"
     "spindle=fibroblast+muscle+endothelial"
 )
-_TILE = re.compile(r"(.+?)_\d+_\d+_\d+_\d+")
 
 
 def read(folder: Path, track: Track = iter) -> Source:
@@ -50,16 +47,18 @@ def read(folder: Path, track: Track = iter) -> Source:
     NucplanError
         If the folder does not exist or holds no Images and Labels.
     """
-    pairs, faults = find_pairs(folder, (".mat", ".npy"), ("images", "tiles"))
+    pairs, faults = find_pairs(folder, (".mat", ".npy"))
     return Source(
         cases=[Case(p.name, p.image, partial(_load, p.image, p.annotation), _part(p)) for p in pairs],
         class_names=CLASSES,
-        groups={p.name: match[1] if (match := _TILE.fullmatch(p.name)) else p.name for p in pairs},
         mpp=0.25,
         licence=FORMAT.licence,
         citation="CoNSeP, Graham et al. 2019, doi 10.1016/j.media.2019.101563",
         faults=faults,
-        remarks=(f"The paper merges the classes to four: --classes '{PAPER}'.",),
+        remarks=(
+            NO_GROUPS_KNOWN,
+            f"The paper merges the classes to four: --classes '{PAPER}'.",
+        ),
     )
 
 
@@ -74,7 +73,7 @@ def _load(image_path: Path, labels: Path) -> Annotated:
         if annotation.ndim != 3 or annotation.shape[2] != 2:
             raise NucplanError(f"{labels} has the shape {annotation.shape}, not (height, width, 2); restore it.")
         return classes_by_pixel(image, annotation[..., 0], annotation[..., 1], len(CLASSES), labels)
-    found = read_mat(labels, ("inst_map", "instance_map"), ("type_map", "inst_type"))
+    found = read_mat(labels, ("inst_map",), ("type_map", "inst_type"))
     if "type_map" in found:
         return classes_by_pixel(image, found["inst_map"], found["type_map"], len(CLASSES), labels)
     if "inst_type" not in found:

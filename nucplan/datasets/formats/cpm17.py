@@ -11,7 +11,7 @@ from pathlib import Path
 from nucplan.datasets.annotations.instance_maps import SUFFIXES, read_instance_map
 from nucplan.datasets.annotations.label_files import load_labelled
 from nucplan.datasets.finding.picture_folders import find_pairs
-from nucplan.datasets.source import Case, Format, Source, Track
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Case, Format, Source, Track
 
 LAYOUT = """SOURCE/{train,test}/Images/image_00.png   RGB
 SOURCE/{train,test}/Labels/image_00.mat   inst_map (H, W); the stems of train and test are the same
@@ -34,6 +34,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         ],
         citation="CPM17, Vu et al. 2019, doi 10.3389/fbioe.2019.00053",
         faults=faults,
+        remarks=(NO_GROUPS_KNOWN,),
     )
 
 

@@ -12,7 +12,7 @@ from nucplan.datasets.annotations.label_files import load_labelled
 from nucplan.datasets.finding.pairs import match
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
-from nucplan.datasets.source import Case, Format, Source, Track
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import LABEL_SUFFIXES, images_by_stem, read_label_map
 
@@ -20,7 +20,6 @@ LAYOUT = """SOURCE/{train,valid}/Images/<stem>.png              RGB; valid (or t
 SOURCE/{train,valid}/Annotation/<stem>.png          gland ids (Annotations/ is understood too)"""
 
 IMAGES, LABELS = "Images", ("Annotation", "Annotations")
-NO_SLIDES = "Each image is a group of its own: the source does not say which of them come from one slide."
 
 
 def read(folder: Path, track: Track = iter) -> Source:
@@ -47,7 +46,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         class_names=("gland",),
         citation="CRAG, Graham et al. 2019, doi 10.1016/j.media.2018.12.001",
         faults=tuple(faults),
-        remarks=(NO_SLIDES,),
+        remarks=(NO_GROUPS_KNOWN,),
     )
 
 

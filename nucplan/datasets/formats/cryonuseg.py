@@ -12,7 +12,7 @@ from nucplan.datasets.annotations.label_files import load_labelled
 from nucplan.datasets.finding.case_names import case_name
 from nucplan.datasets.finding.pairs import match
 from nucplan.datasets.finding.unpacked import find_root
-from nucplan.datasets.source import Case, Format, Option, Source, Track
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Case, Format, Option, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import images_by_stem
 
@@ -22,7 +22,6 @@ SOURCE/Annotator 1 (biologist second round of manual marks up)/<same>/   and
 SOURCE/Annotator 2 (bioinformatician)/<same>/label masks modify/"""
 
 IMAGES, LABELS = "tissue images", "label masks modify"
-NO_PATIENTS = "Each image is a group of its own: the source does not say which of them come from one patient."
 ANNOTATORS = {
     "biologist": "Annotator 1 (biologist)",
     "biologist-again": "Annotator 1 (biologist second round of manual marks up)",
@@ -46,7 +45,7 @@ def read(folder: Path, track: Track = iter, annotator: str = "biologist") -> Sou
         licence=FORMAT.licence,
         citation="CryoNuSeg, Mahbod et al. 2021, doi 10.1016/j.compbiomed.2021.104349",
         faults=tuple(faults),
-        remarks=(NO_PATIENTS,),
+        remarks=(NO_GROUPS_KNOWN,),
     )
 
 

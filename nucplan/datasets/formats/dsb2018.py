@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nucplan.datasets.annotations.layers import HIDDEN, OVERLAP, counted, ids_of, stack_masks
+from nucplan.datasets.annotations.polygons import Stamp, draw, stamp_of
 from nucplan.datasets.annotations.run_lengths import decode_runs, read_run_lengths
 from nucplan.datasets.finding.files import folders_in
 from nucplan.datasets.raw import Part
-from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import images_by_stem, read_image, read_label_map
 
@@ -28,12 +28,12 @@ SOURCE/stage1_solution.csv     ImageId,EncodedPixels: a line per nucleus"""
 TRAIN, TEST, SOLUTION = "stage1_train", "stage1_test", "stage1_solution.csv"
 NO_SOLUTION = f"{TEST} was left out, as there is no {SOLUTION} beside it."
 
-# The masks (H, W) of one image of a given shape.
-Masks = Callable[[tuple[int, int]], list[np.ndarray]]
+# The nuclei of one image of a given shape; cut down to what they hold, as there are hundreds in a large image.
+Masks = Callable[[tuple[int, int]], list[Stamp]]
 
 
 def read(folder: Path, track: Track = iter) -> Source:
-    """List the images; a look at them, up to the first that has colour, decides whether the dataset is grey.
+    """List the images; a look at them, up to the first that has colour, decides whether all become grey or RGB.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         licence=FORMAT.licence,
         citation="BBBC038, Caicedo et al. 2019, doi 10.1038/s41592-019-0612-7",
         faults=tuple(faults),
-        remarks=(NO_SOLUTION,) if tests and not solved else (),
+        remarks=(NO_GROUPS_KNOWN, *((NO_SOLUTION,) if tests and not solved else ())),
     )
 
 
@@ -88,12 +88,13 @@ def _drawn(image: Path, folder: Path) -> Masks:
     return partial(_read_masks, folder)
 
 
-def _read_masks(folder: Path, shape: tuple[int, int]) -> list[np.ndarray]:
+def _read_masks(folder: Path, shape: tuple[int, int]) -> list[Stamp]:
     masks = []
     for path in images_by_stem(folder).values():
-        masks.append(read_label_map(path) > 0)
-        if masks[-1].shape != shape:
-            raise NucplanError(f"{path} and its image differ in size, {masks[-1].shape} and {shape}; export again.")
+        mask = read_label_map(path) > 0
+        if mask.shape != shape:
+            raise NucplanError(f"{path} and its image differ in size, {mask.shape} and {shape}; export again.")
+        masks.append(stamp_of(mask))
     return masks
 
 
@@ -101,21 +102,17 @@ def _encoded(image: Path, solution: Path, runs: dict[str, list[str]]) -> Masks:
     name = image.parent.parent.name
     if name not in runs:
         raise NucplanError(f"{image} has no line in {solution}; add its nuclei or remove the image.")
-    return lambda shape: [decode_runs(text, shape, solution) for text in runs[name]]
+    return lambda shape: [stamp_of(decode_runs(text, shape, solution)) for text in runs[name]]
 
 
 def _load(image_path: Path, read_masks: Masks, grey: bool) -> Annotated:
     image = read_image(image_path)
-    masks = read_masks(image.shape[:2])
-    instances, contested = stack_masks(masks) if masks else (np.zeros(image.shape[:2], np.int32), 0)
-    visible = ids_of(instances)
-    return Annotated(
-        image[..., 0] if grey and image.ndim == 3 else image,
-        instances,
-        dict.fromkeys(visible, 1),
-        left_out=counted([(HIDDEN, len(masks) - len(visible))]),
-        remarks=counted([(OVERLAP, contested)]),
-    )
+    drawn = draw(read_masks(image.shape[:2]), image.shape[:2])
+    if grey and image.ndim == 3:
+        image = image[..., 0]
+    elif not grey and image.ndim == 2:
+        image = np.dstack([image] * 3)
+    return Annotated(image, drawn.instances, drawn.class_of, left_out=drawn.left_out, remarks=drawn.remarks)
 
 
 def _is_grey(path: Path) -> bool:

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from nucplan.datasets.annotations.class_maps import classes_by_id, label_plane
+from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.pairs import by_stem, match
 from nucplan.datasets.formats.conic import CLASSES
-from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import read_rows
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
@@ -48,6 +49,7 @@ def read(folder: Path, track: Track = iter, split: str = "none") -> Source:
         licence=FORMAT.licence,
         citation="Lizard, Graham et al. 2021, doi 10.1109/ICCVW54120.2021.00082",
         faults=tuple(faults),
+        remarks=(NO_GROUPS_KNOWN,),
     )
 
 
@@ -63,6 +65,8 @@ def _load(image: Path, labels: Path) -> Annotated:
             "download it again."
         )
     instances = label_plane(found["inst_map"], labels)
+    if unlisted := set(ids_of(instances)) - set(ids.tolist()):
+        raise NucplanError(f"{labels} has the nucleus {min(unlisted)} in inst_map, but not in id; download it again.")
     return classes_by_id(read_image(image), instances, dict(zip(ids.tolist(), classes.tolist(), strict=True)))
 
 

@@ -12,7 +12,7 @@ Source: Verma et al. 2021, IEEE TMI 40, doi 10.1109/TMI.2021.3085712.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -101,11 +101,19 @@ def _load(pair: Pair) -> Annotated:
     regions = read_regions(pair.annotation)
     classes = [_class(region, pair.annotation) for region in regions]
     nuclei = [(region, k) for region, k in zip(regions, classes, strict=True) if k]
-    unclear = [Outline([region.vertices]) for region, k in zip(regions, classes, strict=True) if not k]
-    drawn = draw_regions([region for region, _ in nuclei], [k for _, k in nuclei], image.shape[:2])
-    ignored: np.ndarray | None = covered(unclear, image.shape[:2]) if unclear else None
-    remarks = drawn.remarks | counted([(IGNORED, len(unclear))])
+    unclear = [region for region, k in zip(regions, classes, strict=True) if not k]
+    drawn = draw_regions([r for r, _ in nuclei], [k for _, k in nuclei], image.shape[:2], pair.annotation)
+    ignored = _area(unclear, image.shape[:2]) if unclear else None
+    remarks = drawn.remarks | counted([(IGNORED, sum(not region.negative for region in unclear))])
     return Annotated(image, drawn.instances, drawn.class_of, ignored, drawn.left_out, remarks)
+
+
+def _area(regions: Sequence[Region], shape: tuple[int, int]) -> np.ndarray:
+    """Where the regions are, without what is cut out of them."""
+    inside, cut_out = (
+        covered([Outline([r.vertices]) for r in regions if r.negative == negative], shape) for negative in (False, True)
+    )
+    return inside & ~cut_out
 
 
 def _class(region: Region, path: Path) -> int:

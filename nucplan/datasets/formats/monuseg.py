@@ -1,4 +1,4 @@
-"""MoNuSeg 2018: H&E of seven organs, nuclei outlined in Aperio ImageScope XML, without classes.
+"""MoNuSeg 2018: H&E of several organs, nuclei outlined in Aperio ImageScope XML, without classes.
 
 Coordinates reach a few pixels over the edges and are cut there; a few regions have fewer than 3 vertices and are
 counted. One XML file states no pixel size. Folders of repacked copies (``tissue_image``, ``annotations``, ``images``,
@@ -56,7 +56,7 @@ def read(folder: Path, track: Track = iter) -> Source:
 
 def _load(pair: Pair) -> Annotated:
     image, regions = read_image(pair.image), read_regions(pair.annotation)
-    drawn = draw_regions(regions, [1] * len(regions), image.shape[:2])
+    drawn = draw_regions(regions, [1] * len(regions), image.shape[:2], pair.annotation)
     return Annotated(image, drawn.instances, drawn.class_of, left_out=drawn.left_out, remarks=drawn.remarks)
 
 

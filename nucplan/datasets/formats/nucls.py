@@ -12,6 +12,7 @@ Source: Amgad et al. 2022, GigaScience 11, doi 10.1093/gigascience/giac037.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +20,11 @@ import numpy as np
 
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.outline_tables import Row, read_rows
-from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw
+from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw, refuse_other_origin
 from nucplan.datasets.finding.breast_folds import OPTION, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.pairs import Pair, by_stem, match
-from nucplan.datasets.finding.tcga import hospital
+from nucplan.datasets.finding.tcga import hospital, patient
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
 from nucplan.errors import NucplanError
@@ -45,13 +46,20 @@ MAIN = (
 SUPER = ("tumor_any", "nonTIL_stromal", "sTIL", "other_nucleus")
 CLASSES = {"raw": RAW, "main": MAIN, "super": SUPER}
 NO_CLASS = {"", "unlabeled", "ambiguous"}
+# A group is one of these, of the name of an image.
+GROUPS: dict[str, Callable[[str], str]] = {
+    "patient": lambda name: patient(slide_of(name)),
+    "slide": slide_of,
+    "hospital": lambda name: hospital(slide_of(name)),
+}
+GROUP = Option("group", "what may not be in both parts", "patient", tuple(GROUPS))
 FIELD, LOCATIONS = "fov", "all_fov_locations"
 CORRECTED = "correction_"
 OUTSIDE_CODE = 0
 SLACK = 1
 
 
-def read(folder: Path, track: Track = iter, level: str = "main", group: str = "slide", fold: str = "none") -> Source:
+def read(folder: Path, track: Track = iter, level: str = "main", group: str = "patient", fold: str = "none") -> Source:
     """List the images.
 
     Raises
@@ -64,7 +72,7 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "s
     outlined = [path for path in tables if path.stem.lower() != LOCATIONS]
     pairs, faults = match(by_stem(files_below(root / "rgb", [".png"])), by_stem(outlined))
     masks = dict(by_stem(files_below(root / "mask", [".png"])))
-    tested, group_of = slides_of_fold(folder, fold), hospital if group == "hospital" else slide_of
+    tested = slides_of_fold(folder, fold)
     cases = [
         Case(stem, pair.image, partial(_load, pair, masks.get(stem), level), "Ts" if slide_of(stem) in tested else "Tr")
         for stem, pair in pairs.items()
@@ -73,7 +81,7 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "s
     return Source(
         cases=cases,
         class_names=CLASSES[level],
-        groups={case.name: group_of(case.name) for case in cases},
+        groups={case.name: GROUPS[group](case.name) for case in cases},
         mpp=0.2,
         licence=FORMAT.licence,
         citation="NuCLS, Amgad et al. 2022, doi 10.1093/gigascience/giac037",
@@ -91,6 +99,8 @@ def _load(pair: Pair, mask: Path | None, level: str) -> Annotated:
     unclear = [row.outline() for row, k in outlined if not k]
     drawn = draw([row.outline(k) for row, k in outlined if k], image.shape[:2])
     ignored = covered([*boxes, *unclear], image.shape[:2])
+    if not ignored.any():
+        refuse_other_origin(drawn, str(pair.annotation))
     if mask is not None:
         ignored |= _outside(mask, image.shape[:2])
     left_out = drawn.left_out | counted([(BOXES, len(boxes)), (UNCLEAR, len(unclear))])
@@ -140,7 +150,7 @@ FORMAT = Format(
     documented="https://sites.google.com/view/nucls/data-format",
     options=(
         Option("level", "which of the three sets of classes", "main", tuple(CLASSES)),
-        Option("group", "what may not be in both parts", "slide", ("slide", "hospital")),
+        GROUP,
         OPTION,
     ),
 )

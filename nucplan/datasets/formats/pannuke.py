@@ -20,7 +20,7 @@ from nucplan.datasets.annotations.layers import HIDDEN, OVERLAP, counted, ids_of
 from nucplan.datasets.annotations.pickles import read_objects
 from nucplan.datasets.annotations.stacks import eight_bit, read_row, row_origin, stack_shape
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import checked_label_map
 
@@ -32,6 +32,12 @@ Part 1/Images/images.npy and Part 1/Masks/masks.npy"""
 CLASSES = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
 # The test fold of the official (train, validation, test) = (1, 2, 3), (2, 1, 3) and (3, 2, 1).
 TEST_FOLD = {"1": 3, "2": 3, "3": 1}
+FOLDS = 3
+NO_TEST_PART = "No official test part: --set split=1 sets the third fold aside."
+NUMBERS = (
+    "The folders of the folds {} are taken for the official numbers; in a copy that counts from 0, as that of CellViT, "
+    "each would be the next one: add its fold0."
+)
 _FOLD = re.compile(r"(?:fold|part)[ _-]*(\d+)", re.IGNORECASE)
 _KIND = re.compile(r"images?|masks?", re.IGNORECASE)
 
@@ -55,7 +61,7 @@ def read(folder: Path, track: Track = iter, split: str = "none", trust: bool = F
         official split is missing.
     """
     check_folder(folder)
-    folds, faults = find_folds(folder)
+    folds, faults, numbering = find_folds(folder)
     test = _test_fold(folds, split, folder)
     cases: list[Case] = []
     for fold in folds:
@@ -67,12 +73,12 @@ def read(folder: Path, track: Track = iter, split: str = "none", trust: bool = F
         licence=FORMAT.licence,
         citation="PanNuke, Gamper et al. 2020, arXiv 2003.10778",
         faults=faults,
-        remarks=() if test else ("No official test part: --set split=1 sets the third fold aside.",),
+        remarks=(NO_GROUPS_KNOWN, *numbering, *(() if test else (NO_TEST_PART,))),
     )
 
 
-def find_folds(folder: Path) -> tuple[list[Fold], tuple[str, ...]]:
-    """The folds below ``folder``, and a sentence for each half that is missing.
+def find_folds(folder: Path) -> tuple[list[Fold], tuple[str, ...], tuple[str, ...]]:
+    """The folds below ``folder``, a sentence for each half that is missing, and one on numbers that are assumed.
 
     Raises
     ------
@@ -95,7 +101,10 @@ def find_folds(folder: Path) -> tuple[list[Fold], tuple[str, ...]]:
         for place in here
         if place not in there
     ]
-    return folds, tuple(faults)
+    known = sorted({fold.number for fold in folds} - {None})
+    # With a fold 0, or a third one, it is clear from where the folders count.
+    unsure = known and not first and max(known) < FOLDS
+    return folds, tuple(faults), (NUMBERS.format(" and ".join(map(str, known))),) if unsure else ()
 
 
 def merge_channels(layers: np.ndarray) -> tuple[np.ndarray, dict[int, int], int, int]:
@@ -158,7 +167,7 @@ def _test_fold(folds: list[Fold], split: str, folder: Path) -> int | None:
     if split == "none":
         return None
     found = {fold.number for fold in folds}
-    if missing := {1, 2, 3} - found:
+    if missing := set(range(1, FOLDS + 1)) - found:
         raise NucplanError(
             f"{folder} has no fold {min(missing)} of PanNuke, which split={split} needs; download it, name its folder "
             f"'Fold {min(missing)}', or give --set split=none."

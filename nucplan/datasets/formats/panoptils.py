@@ -2,8 +2,8 @@
 
 The masks hold no instances: channel 0 is the region, channel 1 the class of the nucleus, channel 2 the edges between
 nuclei that touch. So outlines come from ``csv/``, and the class of each is the one that most of its pixels have in
-channel 1. Without the folder ``csv`` the components of channel 1 without its edges are the nuclei, and pixels of edges
-go to the nearest of them.
+channel 1. Without the folder ``csv`` the components of each class in channel 1 without its edges are the nuclei, and
+pixels of edges go to the nearest of them; what is farther off than an edge is wide becomes an area to ignore.
 
 Excluded regions and nuclei of the class UnknownOrAmbiguousCell become areas to ignore.
 
@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nucplan.datasets.annotations.layers import components, counted, ids_of, majority_classes
+from nucplan.datasets.annotations.layers import components, counted, majority_classes
 from nucplan.datasets.annotations.outline_tables import read_rows
-from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, Drawn, covered, draw
+from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, Drawn, covered, draw, refuse_other_origin
 from nucplan.datasets.finding.breast_folds import OPTION, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.pairs import by_stem, match
 from nucplan.datasets.finding.unpacked import find_root
+from nucplan.datasets.formats.nucls import GROUP, GROUPS
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
@@ -43,9 +44,10 @@ EXCLUDED, UNKNOWN, BACKGROUND = 0, 8, 9
 # Half of the widest edge between two nuclei, in pixels.
 EDGE_REACH = 3
 FROM_MASK = "nuclei parted by the edges in the mask, as there is no folder csv"
+ALL_EDGE = "pieces of nuclei that are nothing but edge, now areas to ignore"
 
 
-def read(folder: Path, track: Track = iter, fold: str = "none") -> Source:
+def read(folder: Path, track: Track = iter, group: str = "patient", fold: str = "none") -> Source:
     """List the images.
 
     Raises
@@ -70,7 +72,7 @@ def read(folder: Path, track: Track = iter, fold: str = "none") -> Source:
     return Source(
         cases=cases,
         class_names=CLASSES,
-        groups={case.name: slide_of(case.name) for case in cases},
+        groups={case.name: GROUPS[group](case.name) for case in cases},
         mpp=0.25,
         licence=FORMAT.licence,
         citation="PanopTILs, Liu et al. 2024, doi 10.1038/s41523-024-00663-1",
@@ -106,18 +108,28 @@ def _from_table(path: Path, shape: tuple[int, int]) -> tuple[Drawn, np.ndarray]:
     rows = read_rows(path)
     boxes = [row.outline() for row in rows if row.is_box]
     drawn = draw([row.outline() for row in rows if not row.is_box], shape)
+    ignored = covered(boxes, shape)
+    if not ignored.any():
+        refuse_other_origin(drawn, str(path))
     drawn.left_out |= counted([(BOXES, len(boxes))])
-    return drawn, covered(boxes, shape)
+    return drawn, ignored
 
 
 def _from_mask(codes: np.ndarray, edges: np.ndarray) -> tuple[Drawn, np.ndarray]:
     from skimage.segmentation import expand_labels
 
+    instances, count = np.zeros(codes.shape, np.int32), 0
     nuclear = (codes != EXCLUDED) & (codes != BACKGROUND)
-    parted = components(nuclear & (edges == 0))
-    instances = np.where(nuclear, expand_labels(parted, EDGE_REACH), 0).astype(np.int32)
-    remarks = counted([(FROM_MASK, len(ids_of(instances)))])
-    return Drawn(instances, remarks=remarks), np.zeros(codes.shape, bool)
+    # Class by class, as nuclei of two classes may touch without an edge.
+    for code in np.unique(codes[nuclear]).tolist():
+        of_class = codes == code
+        parted = components(of_class & (edges == 0))
+        grown = np.where(of_class, expand_labels(parted, EDGE_REACH), 0)
+        instances[grown > 0] = grown[grown > 0] + count
+        count += int(parted.max())
+    rest = nuclear & (instances == 0)
+    left_out = counted([(ALL_EDGE, int(components(rest).max()))])
+    return Drawn(instances, left_out=left_out, remarks=counted([(FROM_MASK, count)])), rest
 
 
 FORMAT = Format(
@@ -131,5 +143,5 @@ FORMAT = Format(
     size="regions of 1024 x 1024",
     licence="CC0-1.0",
     documented="https://sites.google.com/view/panoptils",
-    options=(OPTION,),
+    options=(GROUP, OPTION),
 )

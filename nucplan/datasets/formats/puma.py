@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.geojson import Feature, read_features
 from nucplan.datasets.annotations.layers import counted
-from nucplan.datasets.annotations.polygons import NO_AREA, Outline, draw
+from nucplan.datasets.annotations.polygons import NO_AREA, Outline, draw, refuse_other_origin
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.pairs import Pair, by_stem, match
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
@@ -61,6 +61,7 @@ def _load(pair: Pair) -> Annotated:
     image, features = read_image(pair.image), read_features(pair.annotation)
     outlines = [Outline(f.rings, _class(f, pair.annotation)) for f in features if f.rings]
     drawn = draw(outlines, image.shape[:2])
+    refuse_other_origin(drawn, str(pair.annotation))
     left_out = drawn.left_out | counted([(NO_AREA, len(features) - len(outlines))])
     return Annotated(image, drawn.instances, drawn.class_of, left_out=left_out, remarks=drawn.remarks)
 

@@ -87,7 +87,7 @@ def read(folder: Path, track: Track = iter, unclassified: str = NUCLEUS, objects
     images = images_by_stem(folder / "images" if (folder / "images").is_dir() else folder)
     stems = {image.name: stem for stem, image in images.items()}
     pairs, faults = match(images, [(stems.get(stem_of(path), stem_of(path)), path) for path in outlines])
-    described, kinds, names, readable = read_description(folder / "dataset.json"), set(), set(), []
+    described, kinds, seen, readable = read_description(folder / "dataset.json"), set(), set(), []
     for pair in track(pairs.values()):
         try:
             features = [f for f in read_features(pair.annotation) if not f.class_name.endswith(OF_NO_INTEREST)]
@@ -96,8 +96,11 @@ def read(folder: Path, track: Track = iter, unclassified: str = NUCLEUS, objects
             continue
         readable.append(pair)
         kinds |= {feature.kind for feature in features}
-        names |= {feature.class_name for feature in features if feature.rings and _may_be_nucleus(feature.kind)}
-    rules = _Rules(_nuclear_kinds(kinds, objects), _class_names(names, described, unclassified), unclassified)
+        seen |= {(feature.kind, feature.class_name) for feature in features if feature.rings}
+    nuclear = _nuclear_kinds(kinds, objects)
+    # Only after the last file it is known which kinds are nuclei: the classes of regions are none.
+    names = {name for kind, name in seen if kind in nuclear}
+    rules = _Rules(nuclear, _class_names(names, described, unclassified), unclassified)
     return Source(
         cases=[Case(pair.image.stem, pair.image, partial(_load, pair, rules)) for pair in readable],
         class_names=rules.class_names,
@@ -107,10 +110,6 @@ def read(folder: Path, track: Track = iter, unclassified: str = NUCLEUS, objects
         citation=described.citation,
         faults=tuple(faults),
     )
-
-
-def _may_be_nucleus(kind: str) -> bool:
-    return kind in ("", ANNOTATION, *DETECTIONS)
 
 
 def _nuclear_kinds(kinds: Iterable[str], objects: str) -> tuple[str, ...]:

@@ -28,6 +28,10 @@ CLASS_NAMES = {"whole-cell": "cell", "nuclear": "nucleus"}
 NO_GROUPS = (
     "Which crops come from one field is not stated, and val holds each at two sizes: give --groups if you know more."
 )
+TWO_PIXEL_SIZES = (
+    "Pixel size: 0.5 microns is written for every image, but val holds images of two resolutions and does not say "
+    "which is which; leave val out where sizes in microns matter."
+)
 _SPLIT = re.compile(r"train|val|test")
 
 
@@ -59,15 +63,19 @@ def read(folder: Path, track: Track = iter, target: str = "nuclear", trust: bool
     return Source(
         cases=[case for split in splits for case in _cases(split, scale, TARGETS[target])],
         class_names=(CLASS_NAMES[target],),
-        groups={f"{s.name}_{i:05d}": f"{s.name}_{g}" for s in splits for i, g in enumerate(s.fields)}
-        if grouped
-        else None,
+        # One field may have crops in several files.
+        groups={f"{s.name}_{i:05d}": field for s in splits for i, field in enumerate(s.fields)} if grouped else None,
         mpp=0.5,
         licence=FORMAT.licence,
         citation="TissueNet, Greenwald et al. 2022, doi 10.1038/s41587-021-01094-0",
         markers=MARKERS,
-        remarks=(*scale.remarks(MARKERS), *(() if grouped else (NO_GROUPS,))),
+        remarks=(*scale.remarks(MARKERS), *_remarks(splits, grouped)),
     )
+
+
+def _remarks(splits: list[Split], grouped: bool) -> list[str]:
+    two_sizes = any(split.name == "val" for split in splits)
+    return [*([TWO_PIXEL_SIZES] if two_sizes else []), *([] if grouped else [NO_GROUPS])]
 
 
 def _split(path: Path, trust: bool) -> Split:

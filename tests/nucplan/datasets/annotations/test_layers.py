@@ -1,4 +1,4 @@
-"""Layers, components and classes per pixel become what loops over nuclei and pixels say."""
+"""Components, areas and classes per pixel become what loops over nuclei and pixels say."""
 
 from __future__ import annotations
 
@@ -9,24 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nucplan.datasets.annotations import layers
-from nucplan.datasets.annotations.layers import areas_of, components, counted, ids_of, majority_classes, stack_masks
+from nucplan.datasets.annotations.layers import areas_of, components, counted, ids_of, majority_classes
 
-masks = st.lists(arrays(np.uint8, (5, 6), elements=st.sampled_from([0, 255])), min_size=1, max_size=6)
 label_maps = arrays(np.int32, (6, 7), elements=st.sampled_from([0, 0, 1, 4, 9, 2**31 - 1]))
 class_maps = arrays(np.uint8, (6, 7), elements=st.integers(0, 4))
-
-
-@given(masks)
-@settings(max_examples=80, deadline=None)
-def test_a_pixel_of_several_masks_goes_to_the_smallest_of_equal_ones_to_the_later(found):
-    instances, contested = stack_masks(found)
-    areas, overlapping = [(mask > 0).sum() for mask in found], 0
-    for row, column in np.ndindex(5, 6):
-        claims = [i for i, mask in enumerate(found) if mask[row, column]]
-        overlapping += len(claims) > 1
-        owner = min(claims, key=lambda i: (areas[i], -i), default=-1)
-        assert instances[row, column] == owner + 1
-    assert contested == overlapping
 
 
 @given(label_maps)

@@ -21,6 +21,8 @@ from nucplan.datasets.annotations.polygons import (
     Stamp,
     covered,
     draw,
+    shared,
+    stamp_of,
 )
 from nucplan.inference.outlines import trace_outlines
 from nucplan.instances import instances_from_labels
@@ -31,6 +33,7 @@ CENTRES = shapely.points(COLUMNS.ravel() + 0.5, ROWS.ravel() + 0.5)
 
 quarters = st.integers(-16, 80).map(lambda n: n / 4)
 anywhere = st.floats(-4, 20, allow_nan=False, width=32)
+masks = st.lists(arrays(bool, (5, 6)), max_size=6)
 label_maps = arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 4))
 
 
@@ -182,3 +185,26 @@ def test_stamps_and_outlines_share_one_map():
     drawn = draw([Outline([square(0, 0, 9, 9)]), stamp], SHAPE)
     assert np.argwhere(drawn.instances == 2).tolist() == [[r, c] for r in (4, 5) for c in (5, 6, 7)]
     assert drawn.class_of == {1: 1, 2: 2}
+
+
+@given(masks)
+@settings(max_examples=80, deadline=None)
+def test_a_pixel_of_several_masks_goes_to_the_smallest_of_equal_ones_to_the_later(found: list[np.ndarray]):
+    drawn = draw([stamp_of(mask) for mask in found], (5, 6))
+    areas, overlapping = [mask.sum() for mask in found], 0
+    for row, column in np.ndindex(5, 6):
+        claims = [i for i, mask in enumerate(found) if mask[row, column]]
+        overlapping += len(claims) > 1
+        owner = min(claims, key=lambda i: (areas[i], -i), default=-1)
+        assert drawn.instances[row, column] == owner + 1
+    assert drawn.remarks.get(OVERLAP, 0) == overlapping
+
+
+@given(arrays(bool, (5, 6)), arrays(bool, (5, 6)))
+@settings(max_examples=60, deadline=None)
+def test_the_shared_window_of_two_stamps_has_all_that_both_hold(one: np.ndarray, other: np.ndarray):
+    both = [stamp_of(one), stamp_of(other)]
+    assert np.logical_and(*shared(*both)).sum() == (one & other).sum()
+    pixels, cut = shared(*both)
+    pixels &= ~cut
+    np.testing.assert_array_equal(covered(both[:1], (5, 6)), one & ~other)

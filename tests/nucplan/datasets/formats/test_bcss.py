@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nucplan.datasets.checks import checked
 from nucplan.datasets.formats import bcss
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
@@ -40,12 +41,26 @@ def test_regions_are_pieces_of_a_class_and_outside_is_ignored(source: Path, writ
     raw = written(found)
     assert (raw.cases("Tr"), raw.cases("Ts")) == ([TRAIN], [TEST])
     assert raw.info.groups == {TRAIN: "TCGA-A1-A0SK", TEST: "TCGA-E2-A14N"}
-    assert (raw.info.mpp, raw.info.class_names[0], raw.info.class_names[20]) == (0.25, "tumor", "other")
+    assert (raw.info.mpp, raw.info.class_names[0], raw.info.class_names[19]) == (0.25, "tumor", "other")
     instances, classes = raw.instances(TRAIN), raw.classes_map(TRAIN)
-    expected = np.where(codes() == 0, raw.info.ignore_label, codes())
+    # Without code 7, later codes move up by one.
+    expected = np.where(codes() == 0, raw.info.ignore_label, codes() - (codes() > 7))
     np.testing.assert_array_equal(classes, expected)
-    assert {(i, c) for i, c in zip(instances.flat, classes.flat, strict=True) if i} == {(1, 1), (2, 1), (3, 2), (4, 21)}
+    assert {(i, c) for i, c in zip(instances.flat, classes.flat, strict=True) if i} == {(1, 1), (2, 1), (3, 2), (4, 20)}
     assert instances[17, 9] == instances[4, 10], "a piece that meets at a corner is the same region"
+
+
+def test_excluded_pixels_are_ignored_unless_asked_for_and_undetermined_ones_are_a_class(source: Path):
+    pixels = np.where(codes() == 2, 7, np.where(codes() == 21, 15, codes())).astype(np.uint8)
+    write_image(masks(source) / f"{TRAIN}.png", pixels)
+    found = bcss.read(source)
+    annotated = found.cases[0].load()
+    np.testing.assert_array_equal(annotated.ignored, (pixels == 0) | (pixels == 7))
+    assert {found.class_names[k - 1] for k in annotated.class_of.values()} == {"tumor", "undetermined"}
+    found = bcss.read(source, exclude="class")
+    annotated = found.cases[0].load()
+    np.testing.assert_array_equal(annotated.ignored, pixels == 0)
+    assert {found.class_names[k - 1] for k in annotated.class_of.values()} == {"tumor", "exclude", "undetermined"}
 
 
 def test_the_hospitals_of_the_paper_can_be_trained_on(source: Path):
@@ -56,6 +71,13 @@ def test_pixel_sizes_that_differ_are_none(source: Path):
     for path in source.rglob(f"{TEST}.png"):
         path.rename(path.with_name(path.name.replace("0.2500", "0.5000")))
     assert bcss.read(source).mpp is None
+
+
+def test_a_mask_of_another_size_is_refused_by_name(source: Path):
+    write_image(masks(source) / f"{TRAIN}.png", codes()[:-1])
+    found = bcss.read(source)
+    with pytest.raises(NucplanError, match=r"TCGA-A1-A0SK.*\.png is 20 x 24 pixels and its label map 19 x 24"):
+        checked(found.cases[0], found)
 
 
 def test_bad_sources_are_refused_by_name(source: Path):

@@ -122,6 +122,21 @@ def test_categories_that_nothing_uses_are_no_classes(tmp_path: Path):
     assert "no classes: tumour" in source.remarks[0]
 
 
+@pytest.mark.parametrize("names", [None, ["cell"]])
+@pytest.mark.parametrize("category", [None, 1])
+def test_one_class_needs_no_categories(tmp_path: Path, names: list[str] | None, category: int | None):
+    path = write(tmp_path, [annotation(i, as_polygons(i), category) for i in (1, 2)])
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 1, "name": name} for name in names or []]
+    if not names:
+        del content["categories"]
+    if not category:
+        content["annotations"] = [{k: v for k, v in a.items() if k != "category_id"} for a in content["annotations"]]
+    path.write_text(json.dumps(content))
+    assert coco.read(tmp_path).class_names == tuple(names or ["nucleus"])
+    np.testing.assert_array_equal(first(tmp_path).instances, np.where(labels() < 3, labels(), 0))
+
+
 def test_parts_have_a_file_each_and_images_are_found_near_it_or_by_name(tmp_path: Path):
     write(tmp_path, [annotation(1, as_polygons(1))], ["x.png"], "annotations/instances_train.json")
     path = write(tmp_path, [annotation(1, as_polygons(1), 3)], ["y.png"], "annotations/instances_test.json")

@@ -10,6 +10,7 @@ from scipy.io import savemat
 from nucplan.datasets.annotations.class_maps import CLASSLESS
 from nucplan.datasets.class_selection import select_classes
 from nucplan.datasets.formats import consep
+from nucplan.datasets.source import NO_GROUPS_KNOWN
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
 
@@ -51,15 +52,30 @@ def test_the_older_release_of_numpy_files_is_read(tmp_path: Path):
         consep.read(tmp_path).cases[0].load()
 
 
-def test_tiles_of_one_image_are_one_group_and_ids_have_another_name(tmp_path: Path):
-    (tmp_path / "labels").mkdir()
-    for stem in ("train_1_0_32_0_40", "train_1_0_32_20_60", "train_12_0_32_0_40", "test_1_0_32_0_40"):
-        write_image(tmp_path / "tiles" / f"{stem}.png", picture())
-        savemat(tmp_path / "labels" / f"{stem}.mat", {"instance_map": label_map(), "type_map": class_map()})
+def test_tiles_with_numbered_class_labels_are_refused_and_not_guessed(tmp_path: Path):
+    save(
+        tmp_path, inst_map=None, type_map=None, inst_type=None, instance_map=label_map(), class_labels=np.ones((1, 12))
+    )
+    with pytest.raises(NucplanError, match=r"train_1\.mat has no variable inst_map, only class_labels, .*instance_map"):
+        consep.read(tmp_path).cases[0].load()
+
+
+def test_a_missing_half_and_a_file_cut_short_are_refused_by_name(tmp_path: Path):
+    save(save(tmp_path), stem="train_2")
+    (tmp_path / "Train/Labels/train_2.mat").unlink()
     source = consep.read(tmp_path)
-    assert sorted(source.groups.values()) == ["test_1", "train_1", "train_1", "train_12"]
-    assert [case.part for case in source.cases] == ["Ts", "Tr", "Tr", "Tr"]
-    assert_same_nuclei(source.cases[1].load(), label_map(), CLASS_OF)
+    assert [case.name for case in source.cases] == ["train_1"]
+    assert "train_2.png has no annotation of the same name" in source.faults[0]
+    path = tmp_path / "Train/Labels/train_1.mat"
+    for length in (2000, 100, 0):
+        path.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(NucplanError, match=r"train_1\.mat is damaged, cut short or no MATLAB file"):
+            source.cases[0].load()
+
+
+def test_images_are_groups_of_their_own_aloud(tmp_path: Path):
+    source = consep.read(save(tmp_path))
+    assert (source.groups, source.remarks[0]) == (None, NO_GROUPS_KNOWN)
 
 
 def test_train_and_test_become_the_two_parts(tmp_path: Path):
@@ -84,7 +100,7 @@ def test_a_nucleus_whose_map_has_no_class_becomes_an_area_to_ignore(tmp_path: Pa
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"inst_map": None}, "has no variable inst_map or instance_map, only"),
+        ({"inst_map": None}, "has no variable inst_map, only"),
         ({"type_map": None, "inst_type": None}, "has neither type_map nor inst_type"),
         ({"type_map": None, "inst_type": np.ones((2, 1))}, "has 2 classes in inst_type for 3 nuclei"),
         ({"type_map": class_map() * 5}, "holds the class 10, not 0 to 7"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nucplan.datasets.against_source import partition_difference
+from nucplan.datasets.checks import checked
 from nucplan.datasets.formats import crag
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
@@ -47,6 +48,14 @@ def test_one_gland_in_two_pieces_stays_one(tmp_path: Path):
     labels[2:5, 2:5] = labels[9:12, 9:12] = 1
     add(tmp_path / "train", "train_1", labels)
     assert crag.read(tmp_path).cases[0].load().class_of == {1: 1}
+
+
+def test_a_mask_of_another_size_is_refused_by_name(tmp_path: Path, glands: np.ndarray):
+    add(tmp_path / "train", "train_1", glands)
+    write_image(tmp_path / "train" / "Annotation" / "train_1.png", glands[:-1].astype(np.uint8))
+    source = crag.read(tmp_path)
+    with pytest.raises(NucplanError, match=r"train_1\.png is 32 x 40 pixels and its label map 31 x 40"):
+        checked(source.cases[0], source)
 
 
 def test_bad_sources_are_refused_by_name(tmp_path: Path, glands: np.ndarray):

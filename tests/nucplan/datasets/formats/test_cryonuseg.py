@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from nucplan.datasets.against_source import partition_difference
+from nucplan.datasets.checks import checked
 from nucplan.datasets.formats import cryonuseg
 from nucplan.errors import NucplanError
 
@@ -60,6 +61,13 @@ def test_what_is_missing_is_named(source: Path):
     (source / "tissue images").rename(source / "tissue")
     with pytest.raises(NucplanError, match="holds no tissue images"):
         cryonuseg.read(source)
+
+
+def test_a_mask_of_another_size_is_refused_by_name(source: Path):
+    tifffile.imwrite(source / FOLDERS["biologist"] / "label masks modify" / f"{STEM}.tif", label_map()[:-1])
+    found = cryonuseg.read(source)
+    with pytest.raises(NucplanError, match=rf"{STEM}\.tif is 32 x 40 pixels and its label map 31 x 40"):
+        checked(found.cases[0], found)
 
 
 def test_a_truncated_label_map_is_refused_by_name(source: Path):

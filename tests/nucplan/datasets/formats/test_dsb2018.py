@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 from nucplan.datasets.against_source import partition_difference
-from nucplan.datasets.annotations.layers import stack_masks
+from nucplan.datasets.annotations.layers import OVERLAP
 from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
 from nucplan.datasets.formats import dsb2018
+from nucplan.datasets.source import NO_GROUPS_KNOWN
 from nucplan.errors import NucplanError
 from nucplan.images import read_image, read_label_map, write_image
 from nucplan.layout import Roots
@@ -36,21 +38,41 @@ def test_a_dataset_without_colour_gets_one_channel_and_one_with_colour_keeps_thr
     assert dsb2018.read(tmp_path).cases[0].load().image.shape == (10, 12)
     add_image(tmp_path, "b", (9, 9, 30), [])
     assert [case.load().image.shape for case in dsb2018.read(tmp_path).cases] == [(10, 12, 3)] * 2
+    write_image(tmp_path / "a" / "images" / "a.png", np.full((10, 12), 9, np.uint8))
+    np.testing.assert_array_equal(dsb2018.read(tmp_path).cases[0].load().image, np.full((10, 12, 3), 9))
 
 
-def test_overlap_goes_to_the_smaller_nucleus_whatever_the_order():
+def test_overlap_goes_to_the_smaller_nucleus_whatever_the_order(tmp_path: Path):
     large, small = rectangle(slice(0, 8), slice(0, 8)), rectangle(slice(6, 9), slice(6, 9))
-    for masks in ([large, small], [small, large]):
-        instances, contested = stack_masks(masks)
-        assert contested == np.count_nonzero(large & small)
-        small_id = next(i for i, mask in enumerate(masks, start=1) if mask is small)
-        np.testing.assert_array_equal(instances == small_id, small)
-        np.testing.assert_array_equal(instances == 3 - small_id, large & ~small)
+    add_image(tmp_path, "a", (9, 9, 9), [large, small])
+    add_image(tmp_path, "b", (9, 9, 9), [small, large])
+    for case, small_id in zip(dsb2018.read(tmp_path).cases, (2, 1), strict=True):
+        annotated = case.load()
+        assert annotated.remarks == {OVERLAP: np.count_nonzero(large & small)}
+        np.testing.assert_array_equal(annotated.instances == small_id, small)
+        np.testing.assert_array_equal(annotated.instances == 3 - small_id, large & ~small)
+
+
+def test_hundreds_of_masks_do_not_fill_the_memory(tmp_path: Path):
+    masks = []
+    for i in range(60):
+        masks.append(np.zeros((300, 400), bool))
+        masks[-1][4 * i : 4 * i + 4, 5 * i : 5 * i + 6] = True
+    add_image(tmp_path, "a", (9, 9, 9), masks)
+    write_image(tmp_path / "a" / "images" / "a.png", np.full((300, 400, 3), 9, np.uint8))
+    case = dsb2018.read(tmp_path).cases[0]
+    tracemalloc.start()
+    assert len(case.load().class_of) == 60
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * 300 * 400 / 2
 
 
 def test_masks_become_instances_of_one_class(tmp_path: Path):
     add_image(tmp_path, "a", (9, 9, 9), [rectangle(slice(0, 3), slice(0, 3)), rectangle(slice(5, 9), slice(5, 9))])
-    annotated = dsb2018.read(tmp_path).cases[0].load()
+    source = dsb2018.read(tmp_path)
+    assert source.remarks == (NO_GROUPS_KNOWN,)
+    annotated = source.cases[0].load()
     assert annotated.class_of == {1: 1, 2: 1}
     assert np.bincount(annotated.instances.ravel()).tolist() == [120 - 9 - 16, 9, 16]
 
@@ -138,7 +160,7 @@ def test_without_a_solution_or_a_line_in_it_test_images_are_left_out_aloud(stage
     (stage1 / "stage1_solution.csv").unlink()
     source = dsb2018.read(stage1)
     assert [case.name for case in source.cases] == ["a"]
-    assert "stage1_test was left out" in source.remarks[0]
+    assert "stage1_test was left out" in source.remarks[-1]
 
 
 def test_real_images_come_back_nucleus_by_nucleus(shared_data: Path, tmp_path: Path):

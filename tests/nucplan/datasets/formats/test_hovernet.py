@@ -160,6 +160,12 @@ def test_a_contour_that_is_none_is_refused(tmp_path: Path, points: object):
         hovernet.read(save_json(tmp_path, predicted(contour=points))).cases[0].load()
 
 
+def test_contours_of_another_image_are_refused(tmp_path: Path):
+    nuclei = {"1": {"contour": [[500, 500], [509, 500], [509, 509]], "type": 1}}
+    with pytest.raises(NucplanError, match=r"a\.json: all outlines lie outside of the image"):
+        hovernet.read(save_json(tmp_path, nuclei)).cases[0].load()
+
+
 def test_the_pictures_may_lie_elsewhere_and_must_be_there(tmp_path: Path):
     save_mat(tmp_path / "out")
     (tmp_path / "out/images").rename(tmp_path / "pictures")

@@ -8,6 +8,7 @@ from scipy.io import savemat
 
 from nucplan.datasets.annotations.class_maps import PIXELLESS
 from nucplan.datasets.formats import lizard
+from nucplan.datasets.source import NO_GROUPS_KNOWN
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
 
@@ -33,6 +34,7 @@ def save(folder: Path, stem: str = "consep_1", ids: tuple[int, ...] = (300, 3, 7
 
 def test_classes_are_found_by_the_array_of_ids_and_not_by_order(tmp_path: Path):
     source = lizard.read(save(tmp_path))
+    assert source.remarks == (NO_GROUPS_KNOWN,)
     loaded = source.cases[0].load()
     np.testing.assert_array_equal(loaded.image, picture())
     assert_same_nuclei(loaded, label_map(), CLASS_OF)
@@ -86,6 +88,7 @@ def test_a_missing_half_is_a_fault_of_its_image_alone(tmp_path: Path):
         ({"inst_map": None}, "has no variable inst_map, only bbox, centroid, class, id"),
         ({"class": np.ones((2, 1))}, "lists 3 ids, 3 of them different, and 2 classes"),
         ({"id": np.array([[3], [3], [7]])}, "lists 3 ids, 2 of them different"),
+        ({"id": np.array([[12], [3], [8]])}, "has the nucleus 7 in inst_map, but not in id"),
         ({"inst_map": label_map() + 0.5}, "fractional ids"),
         ({"inst_map": np.zeros((2, 3, 4))}, r"shape \(2, 3, 4\), not one \(height, width\)"),
     ],

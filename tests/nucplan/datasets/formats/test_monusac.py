@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from nucplan.datasets.annotations.polygons import TOO_FEW_POINTS
 from nucplan.datasets.formats import monusac
 from nucplan.errors import NucplanError
 
@@ -102,6 +103,37 @@ def test_ambiguous_regions_are_ignored_and_no_nuclei(tmp_path: Path):
     assert np.argwhere(annotated.ignored).min(0).tolist() == [20, 20]
     assert annotated.ignored.sum() == 100
     assert annotated.remarks == {monusac.IGNORED: 1}
+
+
+def test_what_is_cut_out_of_an_ambiguous_region_is_not_ignored(tmp_path: Path):
+    stem = add(
+        tmp_path, TEST, SLIDE, 1, {"Epithelial": [(2, 3, 8, 9)], "Ambiguous": [(20, 20, 30, 30), (23, 23, 26, 26)]}
+    )
+    text = stem.with_suffix(".xml").read_text()
+    stem.with_suffix(".xml").write_text(text.replace('Id="2" NegativeROA="0"', 'Id="2" NegativeROA="1"'))
+    annotated = monusac.read(tmp_path).cases[0].load()
+    assert annotated.ignored.sum() == 100 - 9
+    assert not annotated.ignored[23:26, 23:26].any()
+    assert annotated.remarks == {monusac.IGNORED: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(xml({"Epithelial": []}), "has no region"), (xml({}), "has no region"), (xml(LAYERS)[:-60], "no whole XML file")],
+)
+def test_annotations_without_regions_or_cut_short_are_refused_by_name(tmp_path: Path, text: str, message: str):
+    add(tmp_path, TRAIN, SLIDE, 1).with_suffix(".xml").write_text(text)
+    with pytest.raises(NucplanError, match=rf"{SLIDE}_1\.xml .*{message}"):
+        monusac.read(tmp_path).cases[0].load()
+
+
+def test_a_region_of_two_points_is_counted(tmp_path: Path):
+    path = add(tmp_path, TRAIN, SLIDE, 1).with_suffix(".xml")
+    two = '<Region Id="9" NegativeROA="0"><Vertices><Vertex X="1" Y="1"/><Vertex X="5" Y="5"/></Vertices></Region>'
+    path.write_text(path.read_text().replace("<RegionAttributeHeaders/>", f"<RegionAttributeHeaders/>{two}", 1))
+    annotated = monusac.read(tmp_path).cases[0].load()
+    assert annotated.left_out == {TOO_FEW_POINTS: 1}
+    np.testing.assert_array_equal(annotated.instances > 0, expected() > 0)
 
 
 def test_training_images_of_patients_of_the_test_part_are_left_out_aloud(tmp_path: Path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from nucplan.datasets.annotations.aperio import CUT_OUT
+from nucplan.datasets.annotations.aperio import CUT_OUT, LONELY
 from nucplan.datasets.annotations.polygons import OUTSIDE, TOO_FEW_POINTS
 from nucplan.datasets.formats import monuseg
 from nucplan.errors import NucplanError
@@ -22,7 +22,7 @@ BOXES = [(2, 3, 8, 9), (8, 3, 14, 9), (-2.9, 20.5, 4, 99.25)]
 def region(points: list[tuple[float, float]], number: int, negative: int = 0) -> str:
     vertices = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in points)
     return (
-        f'<Region Id="{number}" Type="0" Zoom="1" Length="9" Area="9" Text="" NegativeROA="{negative}" '
+        f'<Region Id="{number}" Type="0" Zoom="1" Length="9" Area="9" Text="" NegativeROA="{negative:d}" '
         f'InputRegionId="0" DisplayId="{number}"><Attributes/><Vertices>{vertices}</Vertices></Region>'
     )
 
@@ -106,8 +106,27 @@ def test_negative_regions_are_cut_out(tmp_path: Path):
     annotated = monuseg.read(tmp_path).cases[0].load()
     assert not annotated.instances[5:7, 4:6].any()
     assert (annotated.instances == 1).sum() == 36 - 4
-    assert sorted(annotated.class_of) == [1, 3]
+    assert len(annotated.class_of) == 2
+    assert not annotated.instances[3:9, 8:14].any()
     assert annotated.left_out == {CUT_OUT: 1}
+
+
+def test_a_nucleus_inside_of_what_is_cut_out_of_another_stays(tmp_path: Path):
+    ring, hole, inner = corners(2, 3, 20, 21), corners(4, 5, 18, 19), corners(6, 7, 17, 18)
+    lonely = corners(30, 3, 36, 9)
+    write_source(tmp_path, xml(*(region(p, i, p in (hole, lonely)) for i, p in enumerate((ring, hole, inner, lonely)))))
+    annotated = monuseg.read(tmp_path).cases[0].load()
+    expected = np.zeros((40, 48), np.int32)
+    expected[3:21, 2:20], expected[5:19, 4:18], expected[7:18, 6:17] = 1, 0, 2
+    np.testing.assert_array_equal(annotated.instances, expected)
+    assert not annotated.left_out
+    assert annotated.remarks == {LONELY: 1}
+
+
+def test_regions_of_another_image_are_refused(tmp_path: Path):
+    write_source(tmp_path, xml(region(corners(5000, 5000, 5010, 5010), 1)))
+    with pytest.raises(NucplanError, match=rf"{SLIDE}\.xml: all outlines lie outside of the image"):
+        monuseg.read(tmp_path).cases[0].load()
 
 
 def test_halves_without_the_other_are_faults_that_name_the_file(tmp_path: Path):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nucplan.datasets.annotations.polygons import BOXES, TOO_FEW_POINTS, UNCLEAR
+from nucplan.datasets.annotations.polygons import BOXES, OUTSIDE, TOO_FEW_POINTS, UNCLEAR
 from nucplan.datasets.formats import nucls
 from nucplan.errors import NucplanError
 from nucplan.images import write_image
@@ -74,7 +74,7 @@ def test_outlines_are_nuclei_and_boxes_and_unclear_ones_are_ignored(tmp_path: Pa
         "lymphocyte",
     ]
     assert annotated.left_out == {BOXES: 1, UNCLEAR: 1}
-    assert annotated.ignored[20:26, 20:30].all()
+    assert annotated.ignored[20:27, 20:31].all()
     assert annotated.ignored[5, 40]
     assert not annotated.ignored[15, 15]
     assert annotated.ignored[36:].all()
@@ -99,6 +99,23 @@ def test_a_polyline_that_is_a_box_is_a_box(tmp_path: Path):
     assert list(annotated.class_of) == [1]
 
 
+def test_boxes_reach_as_far_as_outlines_with_the_same_corners(tmp_path: Path):
+    corners = np.array([(2, 2), (5, 2), (5, 5), (2, 5), (2, 2)])
+    for kind in ("rectangle", "polyline"):
+        add(tmp_path, [row("tumor", "tumor_nonMitotic", "tumor_any", corners, kind)], mask=None)
+        np.testing.assert_array_equal(nucls.read(tmp_path).cases[0].load().ignored, filled(corners))
+    assert filled(corners).sum() == 16
+
+
+def test_outlines_of_another_image_are_refused_unless_something_lies_in_it(tmp_path: Path):
+    beyond = row("tumor", "tumor_nonMitotic", "tumor_any", octagon(500, 500, 510, 510))
+    add(tmp_path, [beyond])
+    with pytest.raises(NucplanError, match=rf"{NAME}\.csv: all outlines lie outside of the image"):
+        nucls.read(tmp_path).cases[0].load()
+    add(tmp_path, [beyond, ROWS[3]])
+    assert nucls.read(tmp_path).cases[0].load().left_out == {OUTSIDE: 1, BOXES: 1}
+
+
 @pytest.mark.parametrize("size", [(41, 49), (39, 47)])
 def test_masks_may_be_a_pixel_larger_or_smaller(tmp_path: Path, size: tuple[int, int]):
     add(tmp_path, ROWS, mask=size)
@@ -107,10 +124,12 @@ def test_masks_may_be_a_pixel_larger_or_smaller(tmp_path: Path, size: tuple[int,
     assert bool(annotated.ignored[12, 47]) == (size < SHAPE)
 
 
-def test_groups_are_slides_or_hospitals_and_folds_are_official(tmp_path: Path):
-    for name in (NAME, "TCGA-A2-A0YE-DX1_id-1", "TCGA-OL-A5D6-DX1_id-2"):
+def test_groups_are_patients_slides_or_hospitals_and_folds_are_official(tmp_path: Path):
+    for name in (NAME, "TCGA-A2-A0CM-DX2_id-1", "TCGA-OL-A5D6-DX1_id-2"):
         add(tmp_path, ROWS, name, mask=None)
-    assert set(nucls.read(tmp_path).groups.values()) == {"TCGA-A2-A0CM-DX1", "TCGA-A2-A0YE-DX1", "TCGA-OL-A5D6-DX1"}
+    assert set(nucls.read(tmp_path).groups.values()) == {"TCGA-A2-A0CM", "TCGA-OL-A5D6"}
+    slides = {"TCGA-A2-A0CM-DX1", "TCGA-A2-A0CM-DX2", "TCGA-OL-A5D6-DX1"}
+    assert set(nucls.read(tmp_path, group="slide").groups.values()) == slides
     assert set(nucls.read(tmp_path, group="hospital").groups.values()) == {"A2", "OL"}
     assert "3 images have no mask" in nucls.read(tmp_path).remarks[0]
     with pytest.raises(NucplanError, match=r"no fold_2_test\.csv"):
@@ -136,6 +155,19 @@ def test_bad_tables_are_refused_by_name(tmp_path: Path, text: str, message: str)
     add(tmp_path, [])
     (tmp_path / "csv" / f"{NAME}.csv").write_text(text)
     with pytest.raises(NucplanError, match=rf"{NAME}\.csv.* {message}"):
+        nucls.read(tmp_path).cases[0].load()
+
+
+@pytest.mark.parametrize(
+    ("file", "keep", "message"),
+    [(f"rgb/{NAME}.png", 40, "damaged"), (f"mask/{NAME}.png", 40, "damaged"), (f"csv/{NAME}.csv", -1, "no table")],
+)
+def test_files_cut_short_or_of_another_encoding_are_refused_by_name(tmp_path: Path, file: str, keep: int, message: str):
+    add(tmp_path, ROWS)
+    path = tmp_path / file
+    # The last byte of the table becomes the first of a longer character of UTF-8.
+    path.write_bytes(path.read_bytes()[:keep] + (b"\xe4" if path.suffix == ".csv" else b""))
+    with pytest.raises(NucplanError, match=rf"{file} is {message}"):
         nucls.read(tmp_path).cases[0].load()
 
 

@@ -9,6 +9,7 @@ from nucplan.cli import convert
 from nucplan.datasets.annotations.layers import HIDDEN, OVERLAP
 from nucplan.datasets.formats import pannuke
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.source import NO_GROUPS_KNOWN
 from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
 from nucplan.layout import Roots, find_dataset
@@ -127,7 +128,9 @@ def test_a_converted_split_passes_verification(tmp_path: Path, roots: Roots):
 def test_one_fold_without_a_number_is_trained_on(tmp_path: Path):
     save(tmp_path / "images.npy", picture()[None])
     save(tmp_path / "masks.npy", masks()[None])
-    assert [(case.name, case.part) for case in pannuke.read(tmp_path).cases] == [("tile_0000", "Tr")]
+    source = pannuke.read(tmp_path)
+    assert [(case.name, case.part) for case in source.cases] == [("tile_0000", "Tr")]
+    assert source.remarks == (NO_GROUPS_KNOWN, pannuke.NO_TEST_PART)
 
 
 def test_folds_counted_from_0_are_numbered_as_the_official_ones(tmp_path: Path):
@@ -135,6 +138,15 @@ def test_folds_counted_from_0_are_numbered_as_the_official_ones(tmp_path: Path):
         save_fold(tmp_path, number, "one folder", images=1)
     test = [case for case in pannuke.read(tmp_path, split="1").cases if case.part == "Ts"]
     assert [(case.name, case.origin.parent.name) for case in test] == [("fold3_0000", "fold2")]
+
+
+@pytest.mark.parametrize(("folders", "unsure"), [((1, 2), True), ((1,), True), ((0, 1), False), ((1, 2, 3), False)])
+def test_numbers_that_may_count_from_0_are_told(tmp_path: Path, folders: tuple[int, ...], unsure: bool):
+    for number in folders:
+        save_fold(tmp_path, number, "one folder", images=1)
+    told = [remark for remark in pannuke.read(tmp_path).remarks if "counts from 0" in remark]
+    assert bool(told) == unsure
+    assert not told or " and ".join(map(str, folders)) in told[0]
 
 
 def test_a_split_with_a_missing_fold_is_refused(tmp_path: Path):

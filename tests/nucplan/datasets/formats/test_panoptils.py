@@ -56,7 +56,9 @@ def add(folder: Path, name: str = NAME, text: str | None = None) -> None:
 def test_nuclei_come_from_the_table_and_classes_from_the_mask(tmp_path: Path, written):
     add(tmp_path / SET, text=table())
     source = panoptils.read(tmp_path)
-    assert source.groups == {NAME: "TCGA-S3-AA15-DX1"}
+    assert source.groups == {NAME: "TCGA-S3-AA15"}
+    assert panoptils.read(tmp_path, group="slide").groups == {NAME: "TCGA-S3-AA15-DX1"}
+    assert panoptils.read(tmp_path, group="hospital").groups == {NAME: "S3"}
     annotated = source.cases[0].load()
     np.testing.assert_array_equal(annotated.instances, np.where(labels() == 4, 0, labels()))
     assert annotated.class_of == {1: 1, 2: 4, 3: 4}
@@ -74,6 +76,47 @@ def test_without_tables_the_edges_of_the_mask_part_nuclei(tmp_path: Path):
     assert len(pairs) == len(set(np.unique(expected)))
     assert sorted(annotated.class_of.values()) == [1, 4, 4]
     assert annotated.remarks == {panoptils.FROM_MASK: 4}
+
+
+def test_without_tables_nuclei_of_two_classes_stay_apart_without_an_edge(tmp_path: Path):
+    add(tmp_path)
+    codes = mask()
+    codes[..., 2] = 0
+    write_image(tmp_path / "masks" / f"{NAME}.png", codes)
+    annotated = panoptils.read(tmp_path).cases[0].load()
+    by_class = {k: (annotated.instances == i).sum() for i, k in annotated.class_of.items() if i < 3}
+    assert by_class == {1: 36, 4: 36}
+
+
+def test_without_tables_what_is_no_more_than_edge_is_ignored_and_counted(tmp_path: Path):
+    add(tmp_path)
+    codes = mask()
+    codes[20:28, 30:38, 2] = codes[3:9, 2:7, 2] = 255
+    write_image(tmp_path / "masks" / f"{NAME}.png", codes)
+    annotated = panoptils.read(tmp_path).cases[0].load()
+    assert annotated.left_out == {panoptils.ALL_EDGE: 2, UNCLEAR: 1}
+    assert annotated.ignored[20:28, 30:38].all()
+    assert annotated.ignored[3:9, 2:8].all()
+    assert not annotated.instances[annotated.ignored].any()
+
+
+def test_outlines_of_another_image_are_refused(tmp_path: Path):
+    add(tmp_path, text=table().splitlines()[0] + '\nnucleus,polyline,0,0,0,0,"500,510,510","500,500,509"\n')
+    with pytest.raises(NucplanError, match=rf"{NAME}\.csv: all outlines lie outside of the image"):
+        panoptils.read(tmp_path).cases[0].load()
+
+
+@pytest.mark.parametrize(
+    ("file", "keep", "message"),
+    [(f"rgbs/{NAME}.png", 40, "damaged"), (f"masks/{NAME}.png", 40, "damaged"), (f"csv/{NAME}.csv", -1, "no table")],
+)
+def test_files_cut_short_or_of_another_encoding_are_refused_by_name(tmp_path: Path, file: str, keep: int, message: str):
+    add(tmp_path, text=table())
+    path = tmp_path / file
+    # The last byte of the table becomes the first of a longer character of UTF-8.
+    path.write_bytes(path.read_bytes()[:keep] + (b"\xe4" if path.suffix == ".csv" else b""))
+    with pytest.raises(NucplanError, match=rf"{file} is {message}"):
+        panoptils.read(tmp_path).cases[0].load()
 
 
 def test_official_splits_lie_beside_the_images(tmp_path: Path):

@@ -79,6 +79,21 @@ def test_nuclei_lie_where_their_coordinates_are(tmp_path: Path, written):
     written(source)
 
 
+def test_outlines_of_another_image_are_refused(tmp_path: Path):
+    add(tmp_path, [feature("nuclei_tumor", square(5000, 5000, 5010, 5010))])
+    with pytest.raises(NucplanError, match=r"_nuclei\.geojson: all outlines lie outside of the image"):
+        puma.read(tmp_path).cases[0].load()
+
+
+def test_a_truncated_image_is_refused_by_name(tmp_path: Path):
+    add(tmp_path, FEATURES)
+    path = tmp_path / IMAGES / f"{STEM}.tif"
+    for length in (300, 20, 0):
+        path.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(NucplanError, match=rf"{STEM}\.tif is damaged"):
+            puma.read(tmp_path).cases[0].load()
+
+
 def test_bad_input_is_refused_or_counted(tmp_path: Path):
     with pytest.raises(NucplanError, match=r"no file \*_nuclei"):
         puma.read(tmp_path)

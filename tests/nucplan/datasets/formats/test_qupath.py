@@ -149,6 +149,14 @@ def test_annotations_are_nuclei_unless_there_are_detections(tmp_path: Path):
     assert len(first(qupath.read(tmp_path, objects="all")).class_of) == 2
 
 
+def test_classes_of_regions_beside_detections_are_no_classes(tmp_path: Path):
+    around = [feature(polygon((0, 0, 40, 40)), name, "annotation") for name in (None, "Tumor region")]
+    add(tmp_path, [feature(polygon(LEFT), "Tumor"), *around])
+    add(tmp_path, [feature(polygon(LEFT), "Immune")], "b")
+    assert qupath.read(tmp_path).class_names == ("Immune", "Tumor")
+    assert qupath.read(tmp_path, objects="all").class_names == ("Immune", "Tumor", "Tumor region", "nucleus")
+
+
 def test_annotations_of_the_class_ignore_are_areas_to_ignore(tmp_path: Path):
     add(tmp_path, [feature(polygon(LEFT)), feature(polygon(ALONE), "Ignore*", "annotation")])
     annotated = first(qupath.read(tmp_path))

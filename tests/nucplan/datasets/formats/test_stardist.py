@@ -8,6 +8,7 @@ import pytest
 import tifffile
 
 from nucplan.datasets.against_source import partition_difference
+from nucplan.datasets.checks import checked
 from nucplan.datasets.formats import stardist
 from nucplan.errors import NucplanError
 from nucplan.images import read_image, read_label_map, write_image
@@ -61,6 +62,13 @@ def test_bad_sources_are_refused_by_name(source: Path):
         stardist.read(source)
     with pytest.raises(NucplanError, match="holds no images or train/images"):
         stardist.read(train / "images")
+
+
+def test_a_mask_of_another_size_is_refused_by_name(source: Path):
+    tifffile.imwrite(source / "dsb2018" / "train" / "masks" / "a.tif", label_map()[:-1])
+    found = stardist.read(source)
+    with pytest.raises(NucplanError, match=r"images/a\.tif is 32 x 40 pixels and its label map 31 x 40"):
+        checked(found.cases[0], found)
 
 
 def test_a_truncated_image_is_refused_by_name(source: Path):

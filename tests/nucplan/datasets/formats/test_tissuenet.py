@@ -44,7 +44,12 @@ def test_test_is_the_test_part_and_crops_of_one_field_are_one_group(tmp_path: Pa
     assert {case.name: case.part for case in source.cases} == {
         f"{split}_{i:05d}": "Ts" if split == "test" else "Tr" for split in ("test", "train", "val") for i in (0, 1)
     }
-    assert set(source.groups.values()) == {"train_a.tif", "val_a.tif", "test_a.tif"}
+    assert set(source.groups.values()) == {"a.tif"}
+
+
+def test_the_two_pixel_sizes_of_val_are_told(tmp_path: Path):
+    assert tissuenet.read(save(tmp_path, "train")).remarks == ()
+    assert tissuenet.read(save(tmp_path, "val")).remarks == (tissuenet.TWO_PIXEL_SIZES,)
 
 
 def test_without_fields_the_user_is_told_that_groups_are_unknown(tmp_path: Path):
@@ -54,7 +59,7 @@ def test_without_fields_the_user_is_told_that_groups_are_unknown(tmp_path: Path)
     )
     source = tissuenet.read(tmp_path)
     assert source.groups is None
-    assert source.remarks == (tissuenet.NO_GROUPS,)
+    assert source.remarks == (tissuenet.TWO_PIXEL_SIZES, tissuenet.NO_GROUPS)
 
 
 def test_whole_intensities_stay_and_fractions_keep_the_scale_between_images(tmp_path: Path):
