@@ -1,16 +1,18 @@
-"""The five official splits that NuCLS and PanopTILs share, by the hospital that gave the slide."""
+"""What NuCLS and PanopTILs share: slides in the names of images, and five official splits by hospital."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nucplan.datasets.finding.files import files_below
+from nucplan.datasets.finding.tcga import hospital, patient
 from nucplan.datasets.source import Option
 from nucplan.datasets.tables import read_rows
 from nucplan.errors import NucplanError
 
 NONE = "none"
-OPTION = Option(
+FOLD_OPTION = Option(
     "fold", "take the test slides of an official split (train_test_splits) as the test part", NONE, (NONE, *"12345")
 )
 
@@ -18,6 +20,15 @@ OPTION = Option(
 def slide_of(name: str) -> str:
     """The slide of an image, which is its name up to the first underscore: ``TCGA-A2-A0CM-DX1``."""
     return name.partition("_")[0]
+
+
+# A group is one of these, of the name of an image.
+GROUPS: dict[str, Callable[[str], str]] = {
+    "patient": lambda name: patient(slide_of(name)),
+    "slide": slide_of,
+    "hospital": lambda name: hospital(slide_of(name)),
+}
+GROUP_OPTION = Option("group", "what may not be in both parts", "patient", tuple(GROUPS))
 
 
 def slides_of_fold(folder: Path, fold: str) -> set[str]:

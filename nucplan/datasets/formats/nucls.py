@@ -12,7 +12,6 @@ Source: Amgad et al. 2022, GigaScience 11, doi 10.1093/gigascience/giac037.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +20,9 @@ import numpy as np
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.outline_tables import Row, read_rows
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw, refuse_other_origin
-from nucplan.datasets.finding.breast_folds import OPTION, slide_of, slides_of_fold
+from nucplan.datasets.finding.breast_folds import FOLD_OPTION, GROUP_OPTION, GROUPS, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.pairs import Pair, by_stem, match
-from nucplan.datasets.finding.tcga import hospital, patient
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
 from nucplan.errors import NucplanError
@@ -46,13 +44,6 @@ MAIN = (
 SUPER = ("tumor_any", "nonTIL_stromal", "sTIL", "other_nucleus")
 CLASSES = {"raw": RAW, "main": MAIN, "super": SUPER}
 NO_CLASS = {"", "unlabeled", "ambiguous"}
-# A group is one of these, of the name of an image.
-GROUPS: dict[str, Callable[[str], str]] = {
-    "patient": lambda name: patient(slide_of(name)),
-    "slide": slide_of,
-    "hospital": lambda name: hospital(slide_of(name)),
-}
-GROUP = Option("group", "what may not be in both parts", "patient", tuple(GROUPS))
 FIELD, LOCATIONS = "fov", "all_fov_locations"
 CORRECTED = "correction_"
 OUTSIDE_CODE = 0
@@ -150,7 +141,7 @@ FORMAT = Format(
     documented="https://sites.google.com/view/nucls/data-format",
     options=(
         Option("level", "which of the three sets of classes", "main", tuple(CLASSES)),
-        GROUP,
-        OPTION,
+        GROUP_OPTION,
+        FOLD_OPTION,
     ),
 )

@@ -20,11 +20,10 @@ import numpy as np
 from nucplan.datasets.annotations.layers import components, counted, majority_classes
 from nucplan.datasets.annotations.outline_tables import read_rows
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, Drawn, covered, draw, refuse_other_origin
-from nucplan.datasets.finding.breast_folds import OPTION, slide_of, slides_of_fold
+from nucplan.datasets.finding.breast_folds import FOLD_OPTION, GROUP_OPTION, GROUPS, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.pairs import by_stem, match
 from nucplan.datasets.finding.unpacked import find_root
-from nucplan.datasets.formats.nucls import GROUP, GROUPS
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
@@ -143,5 +142,5 @@ FORMAT = Format(
     size="regions of 1024 x 1024",
     licence="CC0-1.0",
     documented="https://sites.google.com/view/panoptils",
-    options=(GROUP, OPTION),
+    options=(GROUP_OPTION, FOLD_OPTION),
 )
