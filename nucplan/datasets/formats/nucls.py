@@ -22,7 +22,7 @@ from nucplan.datasets.annotations.outline_tables import Row, read_rows
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw
 from nucplan.datasets.finding.breast_folds import OPTION, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import Pair, by_stem, match
+from nucplan.datasets.finding.pairs import Pair, by_stem, pair_up
 from nucplan.datasets.finding.tcga import hospital
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
@@ -62,7 +62,7 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "s
     root = find_root(folder, "rgb")
     tables = files_below(find_root(root, "csv") / "csv", [".csv"])
     outlined = [path for path in tables if path.stem.lower() != LOCATIONS]
-    pairs, faults = match(by_stem(files_below(root / "rgb", [".png"])), by_stem(outlined))
+    pairs, faults = pair_up(by_stem(files_below(root / "rgb", [".png"])), by_stem(outlined))
     masks = dict(by_stem(files_below(root / "mask", [".png"])))
     tested, group_of = slides_of_fold(folder, fold), hospital if group == "hospital" else slide_of
     cases = [
