@@ -63,7 +63,7 @@ def read_features(path: Path) -> list[Feature]:
     for number, feature in enumerate(_features(_read(path), path), start=1):
         try:
             features.append(_feature(feature))
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
             raise NucplanError(
                 f"{path}: object {number} has no proper geometry, properties or classification; export it again."
             ) from None

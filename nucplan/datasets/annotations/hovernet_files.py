@@ -110,7 +110,7 @@ def _type(nucleus: dict[str, Any], path: Path) -> int:
 def _contour(nucleus: dict[str, Any], path: Path) -> np.ndarray:
     try:
         contour = np.asarray(nucleus["contour"], np.float64).reshape(-1, 2)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise NucplanError(f"{path} has a nucleus without a 'contour' of [x, y] points; export it again.") from None
     if not np.isfinite(contour).all():
         raise NucplanError(f"{path} has a contour with a point that is no number; export it again.")

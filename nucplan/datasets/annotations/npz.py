@@ -16,9 +16,8 @@ from nucplan.datasets.annotations.pickles import read_npy_stream
 from nucplan.errors import NucplanError
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The zip file behind a ``.npz``; what goes wrong while it is read is said as one sentence.
+def names_in(path: Path) -> list[str]:
+    """The names of the arrays in a ``.npz`` file.
 
     Raises
     ------
@@ -26,18 +25,18 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         If the file is missing, damaged or cut short.
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
-        yield archive
-
-
-def names_in(path: Path) -> list[str]:
-    """The names of the arrays in a ``.npz`` file."""
-    with opened(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
+        return _names(archive)
 
 
 def read_member(path: Path, name: str, trust: bool = False) -> np.ndarray:
-    """A whole array, of objects too if they are plain; see `nucplan.datasets.annotations.pickles.read_objects`."""
-    with opened(path) as archive, archive.open(f"{name}.npy") as stream:
+    """A whole array, of objects too if they are plain; see `nucplan.datasets.annotations.pickles.read_objects`.
+
+    Raises
+    ------
+    NucplanError
+        If the file is missing, damaged or cut short, has no such array, or it holds a pickle that is not trusted.
+    """
+    with _readable(path), zipfile.ZipFile(path) as archive, _member(archive, name, path) as stream:
         return read_npy_stream(stream, path, trust)
 
 
@@ -86,10 +85,7 @@ class Rows:
     def _rewind(self) -> None:
         self._close()
         self._archive = zipfile.ZipFile(self.path)
-        if f"{self.name}.npy" not in self._archive.namelist():
-            there = ", ".join(name.removesuffix(".npy") for name in self._archive.namelist()) or "nothing"
-            raise NucplanError(f"{self.path} has no array {self.name}, only {there}; is it of another format?")
-        self._stream, self._next = self._archive.open(f"{self.name}.npy"), 0
+        self._stream, self._next = _member(self._archive, self.name, self.path), 0
         version = npy.read_magic(self._stream)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         self.shape, by_columns, self.dtype = header(self._stream)
@@ -103,6 +99,18 @@ class Rows:
             self._stream.close()
             self._archive.close()
             self._stream = None
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> BinaryIO:
+    if f"{name}.npy" not in archive.namelist():
+        raise NucplanError(
+            f"{path} has no array {name}, only {', '.join(_names(archive)) or 'nothing'}; is it of another format?"
+        )
+    return archive.open(f"{name}.npy")
 
 
 @contextmanager

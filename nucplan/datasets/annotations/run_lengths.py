@@ -45,10 +45,10 @@ def decode_runs(text: str, shape: tuple[int, int], origin: Path) -> np.ndarray:
     """
     try:
         starts, lengths = np.array(text.split(), np.int64).reshape(-1, 2).T
-    except ValueError:
+    except (ValueError, OverflowError):
         raise NucplanError(f"{origin} has the runs '{text[:20]}', which are no pairs of numbers; correct it.") from None
     mask = np.zeros(shape[0] * shape[1], bool)
-    if starts.min(initial=1) < 1 or lengths.min(initial=1) < 1 or (starts + lengths - 1).max(initial=0) > mask.size:
+    if (starts < 1).any() or (lengths < 1).any() or (starts - 1 > mask.size - lengths).any():
         raise NucplanError(f"{origin} has runs '{text[:20]}' outside of an image of {shape}; check which image it is.")
     for start, length in zip((starts - 1).tolist(), lengths.tolist(), strict=True):
         mask[start : start + length] = True

@@ -18,7 +18,7 @@ class Pair(NamedTuple):
     annotation: Path
 
 
-def match(images: Keyed[Key], annotations: Keyed[Key], what: str = "annotation") -> tuple[dict[Key, Pair], list[str]]:
+def pair_up(images: Keyed[Key], annotations: Keyed[Key], what: str = "annotation") -> tuple[dict[Key, Pair], list[str]]:
     """Match images and annotation files that have the same key.
 
     Parameters
@@ -43,7 +43,7 @@ def match(images: Keyed[Key], annotations: Keyed[Key], what: str = "annotation")
 
 
 def by_stem(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    """Paths with their stems as keys for `match`."""
+    """Paths with their stems as keys for `pair_up`."""
     return [(path.stem, path) for path in paths]
 
 

@@ -22,7 +22,7 @@ def part_of(path: Path, folder: Path) -> Part:
 
 
 def by_part(paths: Iterable[Path], folder: Path) -> list[tuple[tuple[Part, str], Path]]:
-    """Paths with their part and stem as keys for `nucplan.datasets.finding.pairs.match`."""
+    """Paths with their part and stem as keys for `nucplan.datasets.finding.pairs.pair_up`."""
     return [((part_of(path, folder), path.stem), path) for path in paths]
 
 

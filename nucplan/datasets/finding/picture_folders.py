@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nucplan.datasets.finding.files import files_below, folders_below, folders_in
-from nucplan.datasets.finding.pairs import by_stem, match
+from nucplan.datasets.finding.pairs import by_stem, pair_up
 from nucplan.datasets.finding.parts import part_of
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import check_folder
@@ -56,7 +56,7 @@ def find_pairs(
         if labels is None:
             faults.append(f"{images} has no folder Labels beside it; restore it or move the pictures away.")
             continue
-        found, lonely = match(by_stem(files_below(images, IMAGE_SUFFIXES)), by_stem(files_below(labels, suffixes)))
+        found, lonely = pair_up(by_stem(files_below(images, IMAGE_SUFFIXES)), by_stem(files_below(labels, suffixes)))
         faults.extend(lonely)
         pairs += [NamedPair(stem, *found[stem], part_of(found[stem].image, folder)) for stem in sorted(found)]
     if not pairs and not faults:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nucplan.datasets.annotations.layers import components
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.finding.tcga import hospital, patient
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
@@ -71,7 +71,7 @@ def read(folder: Path, track: Track = iter, test: str = "hospitals", exclude: st
     images = next(root / name for name in IMAGES if (root / name).is_dir())
     if not (root / MASKS).is_dir():
         raise NucplanError(f"{root} has no folder '{MASKS}' beside '{images.name}'; add it.")
-    pairs, faults = match(images_by_stem(images), images_by_stem(root / MASKS, LABEL_SUFFIXES), "mask")
+    pairs, faults = pair_up(images_by_stem(images), images_by_stem(root / MASKS, LABEL_SUFFIXES), "mask")
     names = CLASSES if exclude == "class" else tuple(name for name in CLASSES if name != EXCLUDE)
     return Source(
         cases=[Case(stem, pair.image, partial(_load, pair, names), _part(stem, test)) for stem, pair in pairs.items()],

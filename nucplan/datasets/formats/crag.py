@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from nucplan.datasets.annotations.label_files import load_labelled
-from nucplan.datasets.finding.pairs import match
+from nucplan.datasets.finding.pairs import pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import NO_GROUPS_KNOWN, Case, Format, Source, Track
@@ -35,7 +35,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     faults: list[str] = []
     for place, part in _parts(root):
         images, labels = images_by_stem(place / IMAGES), images_by_stem(_label_folder(place), LABEL_SUFFIXES)
-        pairs, lonely = match(images, labels, "label map")
+        pairs, lonely = pair_up(images, labels, "label map")
         faults.extend(lonely)
         # One gland may lie in pieces, so that one id in pieces is no sign of a binary mask here.
         cases.extend(

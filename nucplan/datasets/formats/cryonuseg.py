@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.label_files import load_labelled
 from nucplan.datasets.finding.case_names import case_name
-from nucplan.datasets.finding.pairs import match
+from nucplan.datasets.finding.pairs import pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import NO_GROUPS_KNOWN, Case, Format, Option, Source, Track
 from nucplan.errors import NucplanError
@@ -39,7 +39,7 @@ def read(folder: Path, track: Track = iter, annotator: str = "biologist") -> Sou
     """
     root = find_root(folder, IMAGES)
     labels = images_by_stem(_label_folder(root, ANNOTATORS[annotator]))
-    pairs, faults = match(images_by_stem(root / IMAGES), labels, "label map")
+    pairs, faults = pair_up(images_by_stem(root / IMAGES), labels, "label map")
     return Source(
         cases=[Case(case_name(stem), pair.image, partial(load_labelled, *pair)) for stem, pair in pairs.items()],
         licence=FORMAT.licence,

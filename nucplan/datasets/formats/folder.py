@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.label_files import READERS, load_labelled
 from nucplan.datasets.description import Description, read_description
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import TABLE_SUFFIXES, read_class_table
 from nucplan.errors import NucplanError
@@ -37,7 +37,7 @@ def read(folder: Path, track: Track = iter, labels: str = LABELS.default) -> Sou
         be told, or there are class tables for ``labels`` that are binary.
     """
     check_folder(folder)
-    pairs, faults = match(_find_images(folder), _find_label_maps(folder), "label map")
+    pairs, faults = pair_up(_find_images(folder), _find_label_maps(folder), "label map")
     described = read_description(folder / "dataset.json")
     tables, more_faults = _class_tables(folder, pairs, track)
     if tables is not None and labels == "binary":

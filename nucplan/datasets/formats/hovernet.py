@@ -14,7 +14,7 @@ from typing import NamedTuple
 from nucplan.datasets.annotations import hovernet_files
 from nucplan.datasets.annotations.class_maps import names_by_number
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
@@ -78,7 +78,7 @@ def _predictions(folder: Path, images: str) -> Listing | None:
     pictures = Path(images) if images else folder / "images"
     if not pictures.is_dir():
         raise NucplanError(f"{pictures} is no folder; give that of the predicted pictures as --set images=FOLDER.")
-    pairs, faults = match(images_by_stem(pictures), images_by_stem(folder / suffix, (f".{suffix}",)), "prediction")
+    pairs, faults = pair_up(images_by_stem(pictures), images_by_stem(folder / suffix, (f".{suffix}",)), "prediction")
     return pairs, faults, None
 
 

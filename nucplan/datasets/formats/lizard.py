@@ -16,7 +16,7 @@ from nucplan.datasets.annotations.class_maps import classes_by_id, label_plane
 from nucplan.datasets.annotations.layers import ids_of
 from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import by_stem, match
+from nucplan.datasets.finding.pairs import by_stem, pair_up
 from nucplan.datasets.formats.conic import CLASSES
 from nucplan.datasets.source import NO_GROUPS_KNOWN, Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import read_rows
@@ -40,7 +40,7 @@ def read(folder: Path, track: Track = iter, split: str = "none") -> Source:
     images, labels = files_below(folder, [".png"]), files_below(folder, [".mat"])
     if not images or not labels:
         raise NucplanError(f"{folder} holds {len(images)} PNG and {len(labels)} MAT files; unpack both parts into it.")
-    pairs, faults = match(by_stem(images), by_stem(labels))
+    pairs, faults = pair_up(by_stem(images), by_stem(labels))
     test = set() if split == "none" else _stems_of_split(folder, split)
     return Source(
         cases=[Case(s, p.image, partial(_load, *p), "Ts" if s in test else "Tr") for s, p in pairs.items()],

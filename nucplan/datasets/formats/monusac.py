@@ -22,7 +22,7 @@ from nucplan.datasets.annotations.aperio import Region, draw_regions, pixel_size
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import Outline, covered
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.finding.parts import by_part
 from nucplan.datasets.finding.tcga import patient
 from nucplan.datasets.multiplex.svs import read_svs
@@ -56,7 +56,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     annotations = files_below(folder, [".xml"])
     if not annotations:
         raise NucplanError(f"{folder} holds no XML file; expected is the layout that --list monusac shows.")
-    pairs, faults = match(by_part(_images(folder), folder), by_part(annotations, folder))
+    pairs, faults = pair_up(by_part(_images(folder), folder), by_part(annotations, folder))
     kept, leak = _without_test_patients(pairs)
     mpp, remarks = pixel_size(track([pair.annotation for pair in kept.values()]))
     return Source(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.aperio import draw_regions, pixel_size, read_regions
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.finding.parts import by_part
 from nucplan.datasets.finding.tcga import patient
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
@@ -41,7 +41,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     images, annotations = files_below(folder, IMAGES), files_below(folder, [".xml"])
     if not annotations:
         raise NucplanError(f"{folder} holds no XML file; expected is the layout that --list monuseg shows.")
-    pairs, faults = match(by_part(images, folder), by_part(annotations, folder))
+    pairs, faults = pair_up(by_part(images, folder), by_part(annotations, folder))
     mpp, remarks = pixel_size(track([pair.annotation for pair in pairs.values()]))
     return Source(
         cases=[Case(stem, pair.image, partial(_load, pair), part) for (part, stem), pair in pairs.items()],

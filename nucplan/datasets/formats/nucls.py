@@ -22,7 +22,7 @@ from nucplan.datasets.annotations.outline_tables import Row, read_rows
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw, refuse_other_origin
 from nucplan.datasets.finding.breast_folds import FOLD_OPTION, GROUP_OPTION, GROUPS, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import Pair, by_stem, match
+from nucplan.datasets.finding.pairs import Pair, by_stem, pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track
 from nucplan.errors import NucplanError
@@ -61,7 +61,7 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "p
     root = find_root(folder, "rgb")
     tables = files_below(find_root(root, "csv") / "csv", [".csv"])
     outlined = [path for path in tables if path.stem.lower() != LOCATIONS]
-    pairs, faults = match(by_stem(files_below(root / "rgb", [".png"])), by_stem(outlined))
+    pairs, faults = pair_up(by_stem(files_below(root / "rgb", [".png"])), by_stem(outlined))
     masks = dict(by_stem(files_below(root / "mask", [".png"])))
     tested = slides_of_fold(folder, fold)
     cases = [

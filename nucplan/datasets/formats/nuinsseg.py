@@ -14,7 +14,7 @@ from pathlib import Path
 from nucplan.datasets.annotations.label_files import load_labelled
 from nucplan.datasets.finding.case_names import case_name
 from nucplan.datasets.finding.files import files_below, folders_in
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
@@ -42,7 +42,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         if not (organ / LABELS).is_dir():
             faults.append(f"{organ} has no folder '{LABELS}' ('label masks' holds sums of ids); unpack it again.")
             continue
-        pairs, lonely = match(images_by_stem(organ / IMAGES), images_by_stem(organ / LABELS), "label map")
+        pairs, lonely = pair_up(images_by_stem(organ / IMAGES), images_by_stem(organ / LABELS), "label map")
         faults.extend(lonely)
         ambiguous = _ambiguous(organ)
         for stem, pair in pairs.items():

@@ -15,7 +15,7 @@ from nucplan.datasets.annotations.class_maps import one_class
 from nucplan.datasets.annotations.label_files import read_ids
 from nucplan.datasets.finding.case_names import case_name
 from nucplan.datasets.finding.files import files_in
-from nucplan.datasets.finding.pairs import match
+from nucplan.datasets.finding.pairs import pair_up
 from nucplan.datasets.multiplex.intensities import Scale
 from nucplan.datasets.multiplex.marker_tables import find_marker_table
 from nucplan.datasets.multiplex.panels import Planes, choose_planes, common_scale, in_order
@@ -42,7 +42,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         If the folder does not exist or holds no image, or its marker table is damaged.
     """
     check_folder(folder)
-    pairs, faults = match(*_files(folder), "mask")
+    pairs, faults = pair_up(*_files(folder), "mask")
     table = find_marker_table(folder)
     images: dict[str, Planes] = {}
     markers: tuple[str, ...] | None = None

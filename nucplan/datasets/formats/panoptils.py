@@ -22,7 +22,7 @@ from nucplan.datasets.annotations.outline_tables import read_rows
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, Drawn, covered, draw, refuse_other_origin
 from nucplan.datasets.finding.breast_folds import FOLD_OPTION, GROUP_OPTION, GROUPS, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import by_stem, match
+from nucplan.datasets.finding.pairs import by_stem, pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.errors import NucplanError
@@ -58,7 +58,7 @@ def read(folder: Path, track: Track = iter, group: str = "patient", fold: str = 
     masks, tables = root / "masks", root / "csv"
     if not masks.is_dir():
         raise NucplanError(f"{root} has no folder 'masks' beside 'rgbs'; add it.")
-    pairs, faults = match(*(by_stem(files_below(where, [".png"])) for where in (root / "rgbs", masks)))
+    pairs, faults = pair_up(*(by_stem(files_below(where, [".png"])) for where in (root / "rgbs", masks)))
     outlines = dict(by_stem(files_below(tables, [".csv"]))) if tables.is_dir() else None
     tested, cases = slides_of_fold(folder, fold), []
     for stem, pair in pairs.items():

@@ -17,7 +17,7 @@ from nucplan.datasets.annotations.geojson import Feature, read_features
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import NO_AREA, Outline, draw, refuse_other_origin
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import Pair, by_stem, match
+from nucplan.datasets.finding.pairs import Pair, by_stem, pair_up
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import TIFF_SUFFIXES, read_image
@@ -46,7 +46,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     if not annotations:
         raise NucplanError(f"{folder} holds no file *{NUCLEI}; expected is the layout that --list puma shows.")
     images = [path for path in files_below(folder, TIFF_SUFFIXES) if not path.stem.endswith(CONTEXT)]
-    pairs, faults = match(by_stem(images), annotations)
+    pairs, faults = pair_up(by_stem(images), annotations)
     return Source(
         cases=[Case(stem, pair.image, partial(_load, pair)) for stem, pair in pairs.items()],
         class_names=CLASSES,

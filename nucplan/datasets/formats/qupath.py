@@ -21,7 +21,7 @@ from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import NO_AREA, UNCLEAR, Outline, covered, draw, refuse_other_origin
 from nucplan.datasets.description import Description, read_description
 from nucplan.datasets.finding.files import files_below
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import images_by_stem, read_image
@@ -86,7 +86,7 @@ def read(folder: Path, track: Track = iter, unclassified: str = NUCLEUS, objects
         raise NucplanError(f"{folder} holds no .geojson file; export the objects of each image from QuPath.")
     images = images_by_stem(folder / "images" if (folder / "images").is_dir() else folder)
     stems = {image.name: stem for stem, image in images.items()}
-    pairs, faults = match(images, [(stems.get(stem_of(path), stem_of(path)), path) for path in outlines])
+    pairs, faults = pair_up(images, [(stems.get(stem_of(path), stem_of(path)), path) for path in outlines])
     described, kinds, seen, readable = read_description(folder / "dataset.json"), set(), set(), []
     for pair in track(pairs.values()):
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.label_files import load_labelled
 from nucplan.datasets.finding.case_names import case_name
-from nucplan.datasets.finding.pairs import match
+from nucplan.datasets.finding.pairs import pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Case, Format, Source, Track
@@ -44,7 +44,7 @@ def read(folder: Path, track: Track = iter) -> Source:
         if not (place / LABELS).is_dir():
             raise NucplanError(f"{place} has no folder '{LABELS}' beside '{IMAGES}'; add it.")
         images, labels = images_by_stem(place / IMAGES), images_by_stem(place / LABELS, LABEL_SUFFIXES)
-        pairs, lonely = match(images, labels, "label map")
+        pairs, lonely = pair_up(images, labels, "label map")
         faults.extend(lonely)
         cases.extend(Case(case_name(s), pair.image, partial(load_labelled, *pair), part) for s, pair in pairs.items())
     return Source(cases=cases, faults=tuple(faults))

@@ -13,7 +13,7 @@ import numpy as np
 from nucplan.datasets.annotations.label_files import load_labelled, read_pieces
 from nucplan.datasets.annotations.layers import counted, ids_of
 from nucplan.datasets.finding.files import folders_in
-from nucplan.datasets.finding.pairs import Pair, match
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.images import LABEL_SUFFIXES, images_by_stem
@@ -39,7 +39,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     cases, faults, groups = [], [], {}
     for patient in _patients(root):
         pictures = (_pictures(root / f"{kind}{patient}") for kind in (IMAGES, MASKS))
-        pairs, lonely = match(*pictures, "mask")
+        pairs, lonely = pair_up(*pictures, "mask")
         faults.extend(lonely)
         for stem, pair in pairs.items():
             cases.append(Case(stem, pair.image, partial(_load, pair)))

@@ -55,8 +55,9 @@ def test_rows_are_numbers_by_rows(tmp_path: Path, array: np.ndarray):
 
 def test_a_missing_array_is_named_with_those_that_are_there(tmp_path: Path):
     np.savez(tmp_path / "a.npz", images=np.ones(3), labels=np.ones(3))
-    with pytest.raises(NucplanError, match=r"a\.npz has no array X, only images, labels"):
-        Rows(tmp_path / "a.npz", "X")
+    for read in (Rows, read_member):
+        with pytest.raises(NucplanError, match=r"a\.npz has no array X, only images, labels"):
+            read(tmp_path / "a.npz", "X")
 
 
 def test_missing_damaged_and_cut_files_are_refused(tmp_path: Path):

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucplan.datasets.finding.case_names import case_name
 
 
 @given(st.text())
+@settings(max_examples=50, deadline=None)
 def test_only_signs_that_every_shell_takes_are_left_and_names_of_these_stay(text: str):
     name = case_name(text)
     assert re.fullmatch(r"[A-Za-z0-9._-]*", name)

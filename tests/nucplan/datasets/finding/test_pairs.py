@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucplan.datasets.finding.pairs import Pair, by_stem, match
+from nucplan.datasets.finding.pairs import Pair, by_stem, pair_up
 
 keys = st.lists(st.integers(0, 6), max_size=6)
 
@@ -17,8 +17,9 @@ def files(found: list[int], folder: str) -> list[tuple[int, Path]]:
 
 
 @given(keys, keys)
+@settings(max_examples=50, deadline=None)
 def test_files_alone_of_their_key_on_both_sides_are_pairs_and_all_others_a_fault(images: list[int], labels: list[int]):
-    pairs, faults = match(files(images, "images"), files(labels, "labels"))
+    pairs, faults = pair_up(files(images, "images"), files(labels, "labels"))
     alone = [key for key in images if images.count(key) == labels.count(key) == 1]
     assert list(pairs) == alone
     assert all(int(path.name.split("-")[1]) == key for key, pair in pairs.items() for path in pair)
@@ -28,7 +29,7 @@ def test_files_alone_of_their_key_on_both_sides_are_pairs_and_all_others_a_fault
 def test_sentences_name_the_file_and_what_it_lacks():
     images = {"a": Path("i/a.png"), "b": Path("i/b.png"), "c": Path("i/c.png")}
     labels = [("a", Path("l/a.tif")), ("c", Path("l/c.tif")), ("c", Path("l/c.png")), ("d", Path("l/d.tif"))]
-    pairs, faults = match(images, labels, "label map")
+    pairs, faults = pair_up(images, labels, "label map")
     assert pairs == {"a": Pair(Path("i/a.png"), Path("l/a.tif"))}
     assert faults == [
         "i/b.png has no label map of the same name; add it or remove the image.",

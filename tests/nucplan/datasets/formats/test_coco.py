@@ -8,13 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coder
 
-from nucplan.datasets.annotations.coco_shapes import shape_of
-from nucplan.datasets.annotations.polygons import BOXES, TOO_FEW_POINTS, TOO_SMALL, covered
+from nucplan.datasets.annotations.polygons import BOXES, TOO_FEW_POINTS, TOO_SMALL
 from nucplan.datasets.formats import coco
 from nucplan.datasets.source import Annotated
 from nucplan.errors import NucplanError
@@ -86,20 +82,6 @@ def test_our_instances_come_back_exactly(tmp_path: Path, written, form: Any):
     assert source.class_names == ("tumour", "stroma")
     assert not source.cases[1].load().class_of
     np.testing.assert_array_equal(written(source).instances("x"), labels())
-
-
-@given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 1)))
-@settings(max_examples=30, deadline=None)
-def test_compressed_codes_are_read_as_by_the_library_that_writes_them(mask: np.ndarray):
-    code = coder.encode(np.asfortranarray(mask))
-    segmentation = {"size": list(mask.shape), "counts": code["counts"].decode()}
-    stamp = shape_of({"segmentation": segmentation, "class": 1}, mask.shape, "x")
-    np.testing.assert_array_equal(covered([stamp], mask.shape), mask > 0)
-
-
-def test_overlapping_polygons_of_one_object_are_one_area(tmp_path: Path):
-    write(tmp_path, [annotation(1, [square(2, 2, 10, 10), square(6, 6, 14, 14)])])
-    assert (first(tmp_path).instances == 1).sum() == 64 + 64 - 16
 
 
 def test_crowds_and_boxes_are_ignored_and_counted(tmp_path: Path):

@@ -154,7 +154,7 @@ def test_json_without_numbered_nuclei_is_refused(tmp_path: Path, nuclei: object)
     assert re.search(r"a\.json has (no object 'nuc'|a nucleus with the id)", source.faults[0])
 
 
-@pytest.mark.parametrize("points", [None, [1, 2, 3], [["a", "b"]], [[1, float("nan")]]])
+@pytest.mark.parametrize("points", [None, [1, 2, 3], [["a", "b"]], [[1, float("nan")]], [[1, 10**400]]])
 def test_a_contour_that_is_none_is_refused(tmp_path: Path, points: object):
     with pytest.raises(NucplanError, match=r"a\.json has a (nucleus without a 'contour'|contour with a point)"):
         hovernet.read(save_json(tmp_path, predicted(contour=points))).cases[0].load()

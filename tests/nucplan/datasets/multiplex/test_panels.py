@@ -1,0 +1,68 @@
+"""Planes come in the order of the markers of the dataset, and damaged images have no say in its scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from nucplan.datasets.multiplex.intensities import NEGATIVE
+from nucplan.datasets.multiplex.marker_tables import MarkerTable
+from nucplan.datasets.multiplex.panels import Planes, choose_planes, common_scale, in_order
+from nucplan.datasets.multiplex.planes import Stack, read_header
+from nucplan.errors import NucplanError
+
+NAMES = ("DAPI", "CD3", "CD20")
+
+
+def stack(names: tuple[str, ...] | None = NAMES) -> Stack:
+    return Stack(Path("x.tif"), 3, names, np.dtype(np.uint16))
+
+
+def image(path: Path, values: list[float], indices: tuple[int, ...] = (0, 1)) -> Planes:
+    """Planes of 2 x 3 pixels of one value each."""
+    pixels = np.broadcast_to(np.reshape(values, (-1, 1, 1)), (len(values), 2, 3)).astype(np.float32)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    return Planes(read_header(path), indices)
+
+
+def test_planes_are_put_in_the_order_of_the_markers():
+    names, indices = choose_planes(stack(), None)
+    assert (names, indices) == (NAMES, (0, 1, 2))
+    assert in_order(("CD20", "DAPI", "CD3"), names, indices, stack()).indices == (2, 0, 1)
+    with pytest.raises(NucplanError, match=r"x\.tif has the markers DAPI, CD3, CD20, but other images have DAPI, CD8"):
+        in_order(("DAPI", "CD8"), names, indices, stack())
+
+
+def test_a_table_names_planes_and_must_not_contradict_the_file():
+    table = MarkerTable(Path("markers.csv"), ("DAPI", "CD3", "CD20"), (True, False, True))
+    assert choose_planes(stack(None), table) == (("DAPI", "CD20"), (0, 2))
+    with pytest.raises(NucplanError, match=r"x\.tif names its planes CD20, DAPI, but markers\.csv .* another order"):
+        choose_planes(stack(("CD20", "CD3", "DAPI")), table)
+    with pytest.raises(NucplanError, match=r"x\.tif does not name its 3 planes; add a markers\.csv"):
+        choose_planes(stack(None), None)
+
+
+def test_one_scale_holds_for_the_wanted_planes_of_all_images(tmp_path: Path):
+    images = [image(tmp_path / "a.tif", [0.5, -3, 900], (1, 0)), image(tmp_path / "b.tif", [0.25, 6, 900], (1, 0))]
+    scale, faults = common_scale(images)
+    assert not faults
+    assert scale.factors == (65535 / 6, 65535 / 0.5)
+    pixels, remarks = images[0].load(scale)
+    assert np.unique(pixels.reshape(-1, 2), axis=0).tolist() == [[0, 65535]]
+    assert remarks == {NEGATIVE: 6}
+
+
+def test_damaged_images_are_faults_by_path_and_the_others_stay(tmp_path: Path):
+    images = [image(tmp_path / "a.tif", [0.5, 1]), image(tmp_path / "b.tif", [9, 9])]
+    images[1].stack.path.write_bytes(images[1].stack.path.read_bytes()[:100])
+    scale, faults = common_scale(images)
+    assert scale.factors == (131070, 65535)
+    assert list(faults) == [tmp_path / "b.tif"]
+    assert "b.tif is damaged" in faults[tmp_path / "b.tif"]
+
+
+def test_images_of_16_bits_are_not_read_for_the_scale():
+    assert common_scale([Planes(stack(), (0, 1))])[0].factors is None
