@@ -48,14 +48,16 @@ def test_a_layer_may_have_no_name(tmp_path: Path):
     assert read_regions(write(tmp_path / "a.xml", layer(region([(1, 2)]))))[0].layer == ""
 
 
-def test_negative_regions_are_cut_out_of_all_others():
+def test_a_negative_region_is_cut_out_of_the_outline_around_it_and_of_none_inside():
     def square(side: float, negative: bool = False) -> Region:
         return Region("", np.array([[0, 0], [side, 0], [side, side], [0, side]], float), negative)
 
-    drawn = draw_regions([square(8), square(3, negative=True), square(2)], [5, 9, 6], (10, 10))
-    assert int((drawn.instances > 0).sum()) == 64 - 9
-    assert drawn.class_of == {1: 5}
-    assert drawn.left_out == {CUT_OUT: 1}
+    path = Path("a.xml")
+    drawn = draw_regions([square(8), square(3, negative=True), square(2)], [5, 9, 6], (10, 10), path)
+    assert np.bincount(drawn.instances.ravel()).tolist() == [100 - 64 + 9 - 4, 64 - 9, 4]
+    assert drawn.class_of == {1: 5, 2: 6}
+    drawn = draw_regions([square(3), square(3, negative=True)], [5, 9], (10, 10), path)
+    assert (drawn.class_of, drawn.left_out) == ({}, {CUT_OUT: 1})
 
 
 def test_the_pixel_size_is_the_median_of_the_files_that_state_a_plausible_one(tmp_path: Path):

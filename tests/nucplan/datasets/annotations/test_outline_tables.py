@@ -46,10 +46,10 @@ def test_boxes_are_told_by_their_type_or_by_their_four_corners(tmp_path: Path):
     lines = (line(np.zeros((0, 2)), "rectangle", (2, 3, 12, 9)), line(corners), line(tilted))
     rows = read_rows(write(tmp_path / "a.csv", *lines))
     assert [row.is_box for row in rows] == [True, True, False]
-    # Boxes lie along the edges of pixels.
+    # Corners are pixels of the nucleus, as those of outlines are.
     drawn = [draw([row.outline()], (20, 20)).instances > 0 for row in rows[:2]]
     np.testing.assert_array_equal(*drawn)
-    assert int(drawn[0].sum()) == 10 * 6
+    assert int(drawn[0].sum()) == 11 * 7
 
 
 @pytest.mark.parametrize("points", [[], [[1, 1]], [[1, 1], [5, 5]], [[1, 1], [5, 5], [1, 1]]])
