@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.label_files import READERS, load_labelled
 from nucplan.datasets.description import Description, read_description
+from nucplan.datasets.finding.files import folders_in
 from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.datasets.tables import TABLE_SUFFIXES, read_class_table
@@ -90,8 +91,8 @@ def _class_tables(
 ) -> tuple[dict[str, dict[int, str]] | None, list[str]]:
     """Class table by image stem, None where the source has no classes; and what is wrong with single tables."""
     if not (folder / "classes").is_dir():
-        for other in folder.iterdir():
-            if other.name.lower() in ("class", "classes") and other.is_dir():
+        for other in folders_in(folder):
+            if other.name.lower() in ("class", "classes"):
                 raise NucplanError(f"{other} would not be read; rename it to 'classes', or move it away to go without.")
         return None, []
     files = images_by_stem(folder / "classes", TABLE_SUFFIXES)

@@ -54,6 +54,11 @@ def test_whole_numbers_beyond_16_bits_are_scaled_and_an_empty_channel_stays_empt
     assert scale(image).apply(image, "x")[0].tolist() == [[[65535, 0]]]
 
 
+def test_numbers_of_half_precision_are_multiplied_in_full():
+    image = np.array([[[0.5], [1.5]]], np.float16)
+    assert scale(image).apply(image, "x")[0].tolist() == [[[21845], [65535]]]
+
+
 def test_images_of_a_small_type_get_the_factors_of_the_others():
     small, large = np.array([[[100]]], np.uint8), np.array([[[0.5]]])
     found = scale(small, large)
