@@ -58,7 +58,7 @@ def read(folder: Path, track: Track = iter) -> Source:
             if isinstance(path, str):
                 faults.append(path)
                 continue
-            load = partial(_load, path, file.path, by_image.get(record.get("id"), "[]"))
+            load = partial(_load, path, file.path, _size(record), by_image.get(record.get("id"), "[]"))
             cases.append(Case(path.stem, path, load, _part(file.path, folder)))
     described = read_description(folder / DESCRIPTION)
     return Source(
@@ -152,8 +152,19 @@ def _part(path: Path, folder: Path) -> str:
     return "Ts" if says_test(path.stem) else part_of(path, folder)
 
 
-def _load(image_path: Path, json_path: Path, text: str) -> Annotated:
+def _size(record: dict[str, Any]) -> tuple[float, float] | None:
+    """Height and width of an image as the file has them; None where it does not state them, or as 0."""
+    sides = record.get("height"), record.get("width")
+    return sides if all(isinstance(side, int | float) and side > 0 for side in sides) else None
+
+
+def _load(image_path: Path, json_path: Path, size: tuple[float, float] | None, text: str) -> Annotated:
     image, nuclei, crowds, boxes = read_image(image_path), [], [], []
+    if size and size != image.shape[:2]:
+        raise NucplanError(
+            f"{json_path} says {image_path.name} is {size[0]} x {size[1]} pixels, the picture is {image.shape[0]} x "
+            f"{image.shape[1]}; export one of them again."
+        )
     for annotation in json.loads(text):
         where = f"{json_path}: annotation {annotation.get('id')} of {image_path.name}"
         shape = shape_of(annotation, image.shape[:2], where)

@@ -162,6 +162,20 @@ def test_outlines_of_another_image_are_refused(tmp_path: Path):
         coco.read(tmp_path).cases[0].load()
 
 
+def test_a_picture_of_another_size_than_its_file_says_is_refused(tmp_path: Path):
+    path = write(tmp_path, [annotation(1, as_polygons(1))])
+    write_image(tmp_path / "images" / "x.png", np.zeros((80, 96), np.uint8))
+    with pytest.raises(NucplanError, match=r"a\.json says x\.png is 40 x 48 pixels, the picture is 80 x 96; export"):
+        coco.read(tmp_path).cases[0].load()
+    for unknown in ("0", "null"):
+        path.write_text(
+            path.read_text()
+            .replace('"height": 40', f'"height": {unknown}')
+            .replace('"height": 0', f'"height": {unknown}')
+        )
+        assert len(coco.read(tmp_path).cases[0].load().class_of) == 1
+
+
 def test_pictures_outside_of_the_source_are_not_read(tmp_path: Path):
     write_image(tmp_path / "secret.png", np.zeros(SHAPE, np.uint8))
     path = write(tmp_path / "source", [annotation(1, as_polygons(1))])
