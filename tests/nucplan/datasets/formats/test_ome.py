@@ -281,6 +281,22 @@ def test_a_file_cut_short_is_refused_and_not_filled_with_zeros(source: Path, com
         np.testing.assert_array_equal(found.cases[1].load().image, np.moveaxis(noise, 0, -1))
 
 
+@pytest.mark.parametrize("kind", ["ome", "imagej", "plain", "mibi"])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
+def test_of_a_file_cut_short_no_table_of_markers_is_asked(tmp_path: Path, kind: str, share: float):
+    path = tmp_path / "a.tif"
+    if kind == "ome":
+        add_ome(path, planes())
+    elif kind == "mibi":
+        add_mibi(path, planes())
+    else:
+        tifffile.imwrite(path, planes(), imagej=kind == "imagej", photometric="minisblack")
+    write_label_map(tmp_path / "a_mask.tif", label_map())
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    (fault,) = ome.read(tmp_path).faults
+    assert re.search(r"a\.tif is damaged or cut short.*; copy", fault)
+
+
 def test_a_plane_in_a_file_that_is_missing_is_not_filled_with_zeros(tmp_path: Path):
     channels = "".join(f'<Channel ID="Channel:0:{i}" Name="{name}"/>' for i, name in enumerate("AB"))
     data = "".join(
