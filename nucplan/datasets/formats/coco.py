@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from nucplan.datasets.annotations.coco_shapes import shape_of
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import BOXES, Outline, Stamp, covered, draw, refuse_other_origin
 from nucplan.datasets.description import read_description
+from nucplan.datasets.finding.case_names import distinct_names
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.parts import part_of, says_test
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
@@ -61,10 +63,16 @@ def read(folder: Path, track: Track = iter) -> Source:
             load = partial(_load, path, file.path, _size(record), by_image.get(record.get("id"), "[]"))
             cases.append(Case(path.stem, path, load, _part(file.path, folder)))
     described = read_description(folder / DESCRIPTION)
+    names = distinct_names([(case.name, _place(case.origin, folder)) for case in cases])
+    groups = described.groups and {
+        name: described.groups[case.name]
+        for name, case in zip(names, cases, strict=True)
+        if case.name in described.groups
+    }
     return Source(
-        cases=cases,
+        cases=[replace(case, name=name) for name, case in zip(names, cases, strict=True)],
         class_names=class_names,
-        groups=described.groups,
+        groups=groups,
         mpp=described.mpp,
         licence=described.licence,
         citation=described.citation,
@@ -146,6 +154,10 @@ def _classes(files: list[_File]) -> tuple[dict[str, int], tuple[str, ...], list[
     used = {name for file in files for i, name in file.categories.items() if i in file.used}
     kept = [name for name in names if name in used] or names or [NUCLEUS]
     return {name: k for k, name in enumerate(kept, start=1)}, tuple(kept), [n for n in names if n not in kept]
+
+
+def _place(path: Path, folder: Path) -> str:
+    return "_".join(path.parent.relative_to(folder).parts)
 
 
 def _part(path: Path, folder: Path) -> str:

@@ -149,6 +149,19 @@ def test_parts_have_a_file_each_and_images_are_found_near_it_or_by_name(tmp_path
     assert source.class_names == ("tumour", "stroma")
 
 
+def test_stems_that_are_in_both_parts_get_their_folder_in_their_names(tmp_path: Path, written):
+    for part, number in (("train", 1), ("test", 2)):
+        path = write(tmp_path, [annotation(1, as_polygons(number))], json_name=f"{part}/_annotations.coco.json")
+        (tmp_path / "images" / "x.png").rename(path.with_name("x.png"))
+    (tmp_path / "dataset.json").write_text('{"groups": {"x": "p1"}}')
+    source = coco.read(tmp_path)
+    assert {case.name: case.part for case in source.cases} == {"train_x": "Tr", "test_x": "Ts"}
+    assert source.groups == {"train_x": "p1", "test_x": "p1"}
+    (tmp_path / "dataset.json").unlink()
+    raw = written(coco.read(tmp_path))
+    np.testing.assert_array_equal(raw.instances("test_x", "Ts") > 0, labels() == 2)
+
+
 def test_only_the_word_test_makes_a_test_part(tmp_path: Path):
     write(tmp_path, [annotation(1, as_polygons(1))], ["x.png"], "testis/latest.json")
     assert coco.read(tmp_path).cases[0].part == "Tr"
