@@ -82,12 +82,22 @@ def test_pixel_sizes_are_converted_to_microns(tmp_path: Path, size: float, unit:
 
 
 def test_pixels_that_are_not_square_or_differ_between_images_are_said(source: Path):
-    add_ome(source / "b.ome.tif", planes(), PhysicalSizeX=0.25, PhysicalSizeY=0.25)
+    add_ome(source / "b.ome.tif", planes(), PhysicalSizeX=0.52, PhysicalSizeY=0.52)
     found = ome.read(source)
-    assert found.mpp is None
-    assert re.search(r"differ \(a\.ome\.tif 0\.5, b\.ome\.tif 0\.25\).*--mpp", found.remarks[0])
+    assert (found.mpp, found.faults) == (None, ())
+    assert re.search(r"differ \(a\.ome\.tif 0\.5, b\.ome\.tif 0\.52\).*--mpp", found.remarks[0])
     add_ome(source / "b.ome.tif", planes(), PhysicalSizeX=0.25)
     assert re.search(r"b\.ome\.tif has pixels of 0\.25 x 0\.5 um", ome.read(source).faults[0])
+
+
+@pytest.mark.parametrize("size", [0.25, 1.0])
+def test_images_of_another_magnification_are_refused_by_name(source: Path, size: float):
+    add_ome(source / "c.ome.tif", planes(), PhysicalSizeX=size, PhysicalSizeY=size)
+    write_label_map(source / "c_mask.tif", label_map())
+    found = ome.read(source)
+    assert [case.name for case in found.cases] == ["a", "b"]
+    assert found.mpp == 0.5
+    assert re.search(rf"c\.ome\.tif has pixels of {size:g} microns, but most images have 0\.5;", found.faults[0])
 
 
 def test_channels_in_another_order_are_put_in_order_by_name(source: Path):
