@@ -91,7 +91,7 @@ class _File:
     """
 
     def __init__(self, path: Path) -> None:
-        content = read_json(path)
+        content = read_json(path, "export it again")
         self.path = path
         self.is_coco = isinstance(content, dict) and {"images", "annotations"} <= content.keys()
         found = [content.get(key, []) if self.is_coco else [] for key in ("images", "annotations", "categories")]

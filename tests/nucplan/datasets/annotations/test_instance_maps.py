@@ -38,6 +38,8 @@ def test_classes_are_not_lost_without_a_word(tmp_path: Path, name: str):
     [
         (label_map()[None], r"shape \(1, 32, 40\)"),
         (label_map() + 0.25, "fractional"),
+        (label_map() + np.inf, "NaN or Inf"),
+        (label_map() + np.nan, "NaN or Inf"),
         (np.array([{"a": 1}]), "holds Python objects"),
     ],
 )

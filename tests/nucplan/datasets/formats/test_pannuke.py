@@ -220,7 +220,7 @@ def test_intensities_that_do_not_fit_8_bits_are_refused_by_image(tmp_path: Path,
         second.load()
 
 
-@pytest.mark.parametrize(("value", "fault"), [(0.5, "fractional"), (-2, "negative"), (np.nan, "fractional")])
+@pytest.mark.parametrize(("value", "fault"), [(0.5, "fractional"), (-2, "negative"), (np.nan, "no numbers")])
 def test_ids_that_are_none_are_refused_by_image(tmp_path: Path, value: float, fault: str):
     save_fold(tmp_path, 1)
     stack = np.load(tmp_path / "Fold 1/masks/fold1/masks.npy")
