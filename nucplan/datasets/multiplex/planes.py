@@ -122,12 +122,13 @@ def _header(file: tifffile.TiffFile, path: Path) -> Stack:
 
 
 def _is_cut(file: tifffile.TiffFile) -> bool:
-    """Whether pixels, or a page that another one announces, lie beyond the end; tifffile passes over such pages."""
+    """Whether pixels, or a page that the one before it or ImageJ announces, are not there; tifffile passes over it."""
     size, series = file.filehandle.size, file.series[0]
     ends = [start + count for p in file.pages for start, count in zip(p.dataoffsets, p.databytecounts, strict=True)]
     # Pages that follow each other may be one block that the first page stands for.
     block = series.dataoffset + series.nbytes if series.dataoffset is not None else 0
-    return max(block, *ends, _next_page(file)) > size
+    images = (file.imagej_metadata or {}).get("images", 1)
+    return max(block, *ends, _next_page(file)) > size or images * series.keyframe.size > series.size
 
 
 def _next_page(file: tifffile.TiffFile) -> int:

@@ -307,6 +307,13 @@ def test_of_a_file_cut_short_no_table_of_markers_is_asked(tmp_path: Path, kind: 
     assert re.search(r"a\.tif is damaged or cut short.*; copy", fault)
 
 
+def test_planes_that_imagej_announces_must_be_there(tmp_path: Path):
+    text = "ImageJ=1.11a\nimages=3\nchannels=3\nhyperstack=true\nmode=grayscale\n"
+    tifffile.imwrite(tmp_path / "a.tif", planes()[0], description=text, metadata=None)
+    write_label_map(tmp_path / "a_mask.tif", label_map())
+    assert re.search(r"a\.tif is damaged or cut short; copy it again", ome.read(tmp_path).faults[0])
+
+
 def test_a_plane_in_a_file_that_is_missing_is_not_filled_with_zeros(tmp_path: Path):
     channels = "".join(f'<Channel ID="Channel:0:{i}" Name="{name}"/>' for i, name in enumerate("AB"))
     data = "".join(
