@@ -132,8 +132,8 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file.
+def read_json(path: str | os.PathLike, remedy: str = "restore or delete it") -> Any:
+    """Read a JSON file; ``remedy`` is what to do about one that is damaged.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def read_json(path: str | os.PathLike) -> Any:
     except FileNotFoundError:
         raise NucplanError(f"{path} is missing.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise NucplanError(f"{path} is not valid JSON ({error}); restore or delete it.") from None
+        raise NucplanError(f"{path} is not valid JSON ({error}); {remedy}.") from None
 
 
 def refuse_unwritable(folder: str | os.PathLike) -> None:

@@ -101,7 +101,9 @@ def checked_label_map(labels: np.ndarray, source: str | os.PathLike) -> np.ndarr
     """``labels`` ``(H, W)`` as int32, or a refusal that names ``source``; see `read_label_map`."""
     if labels.dtype.kind not in "biuf":
         raise NucplanError(f"{source} holds {labels.dtype} values; a label map holds integer ids.")
-    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.rint(labels))).all():
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise NucplanError(f"{source} holds values that are no numbers (NaN or Inf); save it as integers.")
+    if labels.dtype.kind == "f" and not (labels == np.rint(labels)).all():
         raise NucplanError(f"{source} holds fractional ids; save the label map as integers, one id per nucleus.")
     if labels.size and labels.min() < 0:
         raise NucplanError(f"{source} holds negative ids; use 0 for background and 1, 2, ... for nuclei.")

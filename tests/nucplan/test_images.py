@@ -176,7 +176,7 @@ def test_label_maps_keep_large_ids_and_accept_whole_floats(tmp_path: Path):
     ("labels", "problem"),
     [
         (np.array([[0.0, 1.5]]), "fractional"),
-        (np.array([[0.0, np.nan]]), "fractional"),
+        (np.array([[0.0, np.nan]]), "no numbers"),
         (np.array([[0, -1]], np.int32), "negative"),
         (np.array([[0, 2**31]], np.uint32), "renumber"),
         (RGB, "colour"),

@@ -13,6 +13,7 @@ from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.annotations.pickles import map_array
 from nucplan.datasets.annotations.polygons import Outline, draw, refuse_other_origin
 from nucplan.datasets.annotations.stacks import eight_bit
+from nucplan.datasets.raw import MAX_CLASSES
 from nucplan.datasets.source import Annotated
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
@@ -38,7 +39,8 @@ def load_mat(image: Path, path: Path, classes: int) -> Annotated:
 def load_json(image: Path, path: Path, classes: int) -> Annotated:
     """A JSON prediction. Contours run through the centres of the outermost pixels, as OpenCV draws them."""
     nuclei, picture = _nuclei(path), read_image(image)
-    outlines = [Outline([_contour(n, path)], _type(n, path) if classes else 1, centred=True) for n in nuclei.values()]
+    types = {number: _type(number, nucleus, path) if classes else 1 for number, nucleus in nuclei.items()}
+    outlines = [Outline([_contour(n, path)], types[number], centred=True) for number, n in nuclei.items()]
     drawn = draw(outlines, picture.shape[:2])
     refuse_other_origin(drawn, str(path))
     ids = np.array([0, *nuclei], np.int32)
@@ -62,11 +64,12 @@ def highest_class_of_mat(path: Path) -> int:
     found = read_mat(path, ("inst_map",), ("inst_type", "inst_uid"))
     if "inst_type" not in found:
         return 0
-    return max(_types_of_mat(found, label_plane(found["inst_map"], path), path).values(), default=0)
+    types = _types_of_mat(found, label_plane(found["inst_map"], path), path)
+    return max((_possible(class_id, number, path) for number, class_id in types.items()), default=0)
 
 
 def highest_class_of_json(path: Path) -> int:
-    return max((_type(nucleus, path) for nucleus in _nuclei(path).values()), default=0)
+    return max((_type(number, nucleus, path) for number, nucleus in _nuclei(path).items()), default=0)
 
 
 def highest_class_of_patch(path: Path) -> int:
@@ -91,7 +94,7 @@ def _types_of_mat(found: dict[str, np.ndarray], instances: np.ndarray, path: Pat
 
 
 def _nuclei(path: Path) -> dict[int, dict[str, Any]]:
-    content = read_json(path)
+    content = read_json(path, "predict or export it again")
     nuclei = content.get("nuc") if isinstance(content, dict) else None
     if not isinstance(nuclei, dict) or not all(isinstance(nucleus, dict) for nucleus in nuclei.values()):
         raise NucplanError(f"{path} has no object 'nuc' with a nucleus per id; is it a prediction of HoVer-Net?")
@@ -100,11 +103,20 @@ def _nuclei(path: Path) -> dict[int, dict[str, Any]]:
     return {int(key): nucleus for key, nucleus in nuclei.items()}
 
 
-def _type(nucleus: dict[str, Any], path: Path) -> int:
+def _type(number: int, nucleus: dict[str, Any], path: Path) -> int:
     found = nucleus.get("type")
     if not isinstance(found, int | None):
-        raise NucplanError(f"{path} has a nucleus of the type {found!r}, which is no number; export it again.")
-    return found or 0
+        raise NucplanError(f"{path}: nucleus {number} is of the type {found!r}, which is no number; export it again.")
+    return _possible(found or 0, number, path)
+
+
+def _possible(class_id: int, number: int, path: Path) -> int:
+    """``class_id``, unless it is one that no dataset can hold."""
+    if not 0 <= class_id <= MAX_CLASSES:
+        raise NucplanError(
+            f"{path}: nucleus {number} is of the type {class_id}, not 0 to {MAX_CLASSES}; export it again."
+        )
+    return class_id
 
 
 def _contour(nucleus: dict[str, Any], path: Path) -> np.ndarray:

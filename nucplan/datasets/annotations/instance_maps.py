@@ -9,17 +9,23 @@ import numpy as np
 from nucplan.datasets.annotations.class_maps import label_plane
 from nucplan.datasets.annotations.matlab import read_mat
 from nucplan.datasets.annotations.pickles import map_array
+from nucplan.errors import NucplanError
 
 SUFFIXES = (".mat", ".npy")
+CLASSES = ("type_map", "inst_type")
 
 
 def read_instance_map(path: Path) -> np.ndarray:
-    """The ids ``(H, W)`` int32 in the variable inst_map or instance_map, or in the array of a ``.npy`` file.
+    """The ids ``(H, W)`` int32 in the variable inst_map, or in the array of a ``.npy`` file.
 
     Raises
     ------
     NucplanError
-        If the file is missing, damaged, or holds no map of ids.
+        If the file is missing, damaged, holds no map of ids, or has classes, which would be lost.
     """
-    is_npy = path.suffix.lower() == ".npy"
-    return label_plane(map_array(path) if is_npy else read_mat(path, ("inst_map", "instance_map"))["inst_map"], path)
+    if path.suffix.lower() == ".npy":
+        return label_plane(map_array(path), path)
+    found = read_mat(path, ("inst_map",), CLASSES)
+    if found.keys() & set(CLASSES):
+        raise NucplanError(f"{path} holds classes, as CoNSeP does; convert it with the format 'consep'.")
+    return label_plane(found["inst_map"], path)

@@ -29,6 +29,8 @@ UNCLEAR = "nuclei without a clear class, now areas to ignore"
 
 # No slide is as large, in pixels; OpenCV walks through every row that a polygon spans, inside of the image or not.
 FARTHEST = 2.0**22
+# Annotators go past the edge now and then; outlines made for a larger image lie outside in numbers.
+FEWEST_OUTSIDE, SHARE_OUTSIDE = 3, 0.1
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,30 @@ def draw(outlines: Sequence[Outline | Stamp], shape: tuple[int, int]) -> Drawn:
     )
 
 
-def refuse_other_origin(drawn: Drawn, where: str) -> None:
+def refuse_other_origin(drawn: Drawn, where: str, others_inside: bool = False) -> None:
     """Refuse outlines that were made for another image than the one they were drawn into.
+
+    Parameters
+    ----------
+    where : the message begins with it
+    others_inside : whether something else of the same file, such as boxes, lies in the image
 
     Raises
     ------
     NucplanError
-        If all that could be drawn lies outside of the image; the message begins with ``where``.
+        If all that could be drawn lies outside of the image, or a large share of all outlines.
     """
-    if drawn.left_out.get(OUTSIDE) and not drawn.class_of:
+    outside = drawn.left_out.get(OUTSIDE, 0)
+    if outside and not drawn.class_of and not others_inside:
         raise NucplanError(
             f"{where}: all outlines lie outside of the image, as where they count from the corner of the slide; export "
             "them in pixels of this image."
+        )
+    count = len(drawn.class_of) + sum(drawn.left_out.values())
+    if outside >= FEWEST_OUTSIDE and outside > SHARE_OUTSIDE * count:
+        raise NucplanError(
+            f"{where}: {outside} of {count} outlines lie outside of the image, as where they were made for an image of "
+            "another size; export one of them again."
         )
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from nucplan.errors import NucplanError
+
 MACOS = "__MACOSX"
 
 
 def files_below(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files in ``folder`` and below whose names end in one of ``suffixes`` (lower case), sorted."""
+    """Files in ``folder`` and below whose names end in one of ``suffixes`` (lower case), sorted.
+
+    Raises
+    ------
+    NucplanError
+        If such a file is a link to nothing, which would count as missing without a word.
+    """
     return _wanted_files(folder, folder.rglob("*"), suffixes)
 
 
@@ -35,5 +43,10 @@ def is_clutter(path: Path, folder: Path) -> bool:
 
 def _wanted_files(folder: Path, paths: Iterable[Path], suffixes: Iterable[str]) -> list[Path]:
     endings = tuple(suffixes)
-    found = (path for path in paths if path.name.lower().endswith(endings) and not is_clutter(path, folder))
+    found = [path for path in paths if path.name.lower().endswith(endings) and not is_clutter(path, folder)]
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            raise NucplanError(
+                f"{path} is a link to {path.readlink()}, which is missing; restore that or remove the link."
+            )
     return sorted(path for path in found if path.is_file())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nucplan.datasets.finding.case_names import distinct_names
 from nucplan.datasets.finding.files import files_below, folders_below, folders_in
 from nucplan.datasets.finding.pairs import by_stem, pair_up
 from nucplan.datasets.finding.parts import part_of
@@ -16,6 +17,8 @@ from nucplan.datasets.raw import Part
 from nucplan.datasets.source import check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import IMAGE_SUFFIXES
+
+IMAGES = "images"
 
 
 class NamedPair(NamedTuple):
@@ -33,16 +36,13 @@ class NamedPair(NamedTuple):
     part: Part
 
 
-def find_pairs(
-    folder: Path, suffixes: Sequence[str], image_folders: Sequence[str] = ("images",)
-) -> tuple[list[NamedPair], tuple[str, ...]]:
+def find_pairs(folder: Path, suffixes: Sequence[str]) -> tuple[list[NamedPair], tuple[str, ...]]:
     """All pairs in ``folder`` and below, sorted by folder and stem, and a sentence for each half that is missing.
 
     Parameters
     ----------
     folder : the source
     suffixes : of the annotation files, in small letters
-    image_folders : what a folder of pictures may be called, in small letters
 
     Raises
     ------
@@ -52,7 +52,7 @@ def find_pairs(
     check_folder(folder)
     pairs: list[NamedPair] = []
     faults: list[str] = []
-    for images, labels in _picture_folders(folder, image_folders):
+    for images, labels in _picture_folders(folder):
         if labels is None:
             faults.append(f"{images} has no folder Labels beside it; restore it or move the pictures away.")
             continue
@@ -61,27 +61,21 @@ def find_pairs(
         pairs += [NamedPair(stem, *found[stem], part_of(found[stem].image, folder)) for stem in sorted(found)]
     if not pairs and not faults:
         raise NucplanError(
-            f"{folder} has no folder {' or '.join(name.capitalize() for name in image_folders)} with pictures beside a "
-            f"folder Labels with {' or '.join(suffixes)} files; give the folder that holds them."
+            f"{folder} has no folder Images with pictures beside a folder Labels with {' or '.join(suffixes)} files; "
+            "give the folder that holds them."
         )
-    return _distinct(pairs, image_folders), tuple(faults)
+    names = distinct_names([(pair.name, _set_folder(pair.image)) for pair in pairs])
+    return [pair._replace(name=name) for pair, name in zip(pairs, names, strict=True)], tuple(faults)
 
 
-def _picture_folders(folder: Path, image_folders: Sequence[str]) -> Iterator[tuple[Path, Path | None]]:
+def _picture_folders(folder: Path) -> Iterator[tuple[Path, Path | None]]:
     for parent in [folder, *folders_below(folder)]:
         below = {path.name.casefold(): path for path in folders_in(parent)}
-        for name in image_folders:
-            if name in below:
-                yield below[name], below.get("labels")
+        if IMAGES in below:
+            yield below[IMAGES], below.get("labels")
 
 
-def _distinct(pairs: list[NamedPair], image_folders: Sequence[str]) -> list[NamedPair]:
-    if len({pair.name for pair in pairs}) == len(pairs):
-        return pairs
-    return [pair._replace(name=f"{_set_folder(pair.image, image_folders)}_{pair.name}") for pair in pairs]
-
-
-def _set_folder(image: Path, image_folders: Sequence[str]) -> str:
+def _set_folder(image: Path) -> str:
     """The name of the folder that holds Images."""
-    images = next(parent for parent in image.parents if parent.name.casefold() in image_folders)
+    images = next(parent for parent in image.parents if parent.name.casefold() == IMAGES)
     return images.parent.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nucplan.datasets.finding.files import folders_in, is_clutter
@@ -10,8 +10,14 @@ from nucplan.datasets.source import check_folder
 from nucplan.errors import NucplanError
 
 
-def find_root(folder: Path, *patterns: str) -> Path:
-    """``folder``, or the folder below it, that holds a folder which one of the glob ``patterns`` matches.
+def find_root(folder: Path, *patterns: str, kind: Callable[[Path], bool] = Path.is_dir) -> Path:
+    """``folder``, or the folder below it, that holds a folder, or a file, which one of the glob ``patterns`` matches.
+
+    Parameters
+    ----------
+    folder : the source
+    patterns : of what the data consist of
+    kind : whether that is a folder or a file
 
     Raises
     ------
@@ -19,7 +25,7 @@ def find_root(folder: Path, *patterns: str) -> Path:
         If ``folder`` does not exist, or none or several folders, neither of them in the other, hold the data.
     """
     check_folder(folder)
-    found = list(_roots(folder, patterns))
+    found = list(_roots(folder, patterns, kind))
     if not found:
         raise NucplanError(f"{folder} holds no {' or '.join(patterns)}; give the folder in which they lie.")
     if len(found) > 1:
@@ -27,10 +33,10 @@ def find_root(folder: Path, *patterns: str) -> Path:
     return found[0]
 
 
-def _roots(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+def _roots(folder: Path, patterns: tuple[str, ...], kind: Callable[[Path], bool]) -> Iterator[Path]:
     """The uppermost folders that hold the data."""
-    if any(path.is_dir() and not is_clutter(path, folder) for pattern in patterns for path in folder.glob(pattern)):
+    if any(kind(path) and not is_clutter(path, folder) for pattern in patterns for path in folder.glob(pattern)):
         yield folder
         return
     for below in folders_in(folder):
-        yield from _roots(below, patterns)
+        yield from _roots(below, patterns, kind)

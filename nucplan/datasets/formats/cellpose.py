@@ -13,7 +13,7 @@ import numpy as np
 from nucplan.datasets.annotations.class_maps import one_class
 from nucplan.datasets.annotations.label_files import read_ids
 from nucplan.datasets.annotations.pickles import read_objects
-from nucplan.datasets.finding.case_names import case_name
+from nucplan.datasets.finding.case_names import case_name, distinct_names
 from nucplan.datasets.finding.cellpose_names import SEGMENTATION, Names
 from nucplan.datasets.multiplex.intensities import Scale
 from nucplan.datasets.multiplex.panels import Planes, common_scale
@@ -37,9 +37,11 @@ def read(
     Raises
     ------
     NucplanError
-        If the folder does not exist or no file is an image.
+        If the folder does not exist, no file is an image, or ``mask_filter`` is empty.
     """
     check_folder(folder)
+    if not mask_filter:
+        raise NucplanError("mask_filter is empty, so that masks could not be told from images; give the end of names.")
     names = Names(mask_filter, img_filter)
     pairs: dict[Path, tuple[Path, Part]] = {}
     faults: list[str] = []
@@ -57,10 +59,11 @@ def read(
     stacks, markers, more_faults = _stacks(list(pairs))
     scale, unread = common_scale(list(stacks.values()), track)
     refused = more_faults | unread
+    case_names = distinct_names([(case_name(names.stem(path)), path.parent.name) for path in pairs])
     return Source(
         cases=[
-            Case(case_name(names.stem(path)), path, partial(_load, path, masks, stacks.get(path), scale, trust), part)
-            for path, (masks, part) in pairs.items()
+            Case(name, path, partial(_load, path, masks, stacks.get(path), scale, trust), part)
+            for name, (path, (masks, part)) in zip(case_names, pairs.items(), strict=True)
             if path not in refused
         ],
         markers=markers,

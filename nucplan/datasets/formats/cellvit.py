@@ -60,7 +60,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         raise NucplanError(f"{path} is missing; write one that names the classes, such as {{1: tumour}}.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NucplanError(f"{path} is no readable YAML ({error}); correct it.") from None
+        raise NucplanError(f"{path} is no readable YAML ({' '.join(str(error).split())}); correct it.") from None
     if not isinstance(content, dict) or not all(type(key) is int and key >= 0 for key in content) or not any(content):
         raise NucplanError(f"{path} must map class numbers from 1 to names, such as {{1: tumour}}; correct it.")
     return names_by_number({number: str(name) for number, name in content.items()})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from nucplan.datasets.annotations.coco_shapes import shape_of
 from nucplan.datasets.annotations.layers import counted
 from nucplan.datasets.annotations.polygons import BOXES, Outline, Stamp, covered, draw, refuse_other_origin
 from nucplan.datasets.description import read_description
+from nucplan.datasets.finding.case_names import distinct_names
 from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.parts import part_of, says_test
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
@@ -58,13 +60,19 @@ def read(folder: Path, track: Track = iter) -> Source:
             if isinstance(path, str):
                 faults.append(path)
                 continue
-            load = partial(_load, path, file.path, by_image.get(record.get("id"), "[]"))
+            load = partial(_load, path, file.path, _size(record), by_image.get(record.get("id"), "[]"))
             cases.append(Case(path.stem, path, load, _part(file.path, folder)))
     described = read_description(folder / DESCRIPTION)
+    names = distinct_names([(case.name, _place(case.origin, folder)) for case in cases])
+    groups = described.groups and {
+        name: described.groups[case.name]
+        for name, case in zip(names, cases, strict=True)
+        if case.name in described.groups
+    }
     return Source(
-        cases=cases,
+        cases=[replace(case, name=name) for name, case in zip(names, cases, strict=True)],
         class_names=class_names,
-        groups=described.groups,
+        groups=groups,
         mpp=described.mpp,
         licence=described.licence,
         citation=described.citation,
@@ -83,7 +91,7 @@ class _File:
     """
 
     def __init__(self, path: Path) -> None:
-        content = read_json(path)
+        content = read_json(path, "export it again")
         self.path = path
         self.is_coco = isinstance(content, dict) and {"images", "annotations"} <= content.keys()
         found = [content.get(key, []) if self.is_coco else [] for key in ("images", "annotations", "categories")]
@@ -148,12 +156,27 @@ def _classes(files: list[_File]) -> tuple[dict[str, int], tuple[str, ...], list[
     return {name: k for k, name in enumerate(kept, start=1)}, tuple(kept), [n for n in names if n not in kept]
 
 
+def _place(path: Path, folder: Path) -> str:
+    return "_".join(path.parent.relative_to(folder).parts)
+
+
 def _part(path: Path, folder: Path) -> str:
     return "Ts" if says_test(path.stem) else part_of(path, folder)
 
 
-def _load(image_path: Path, json_path: Path, text: str) -> Annotated:
+def _size(record: dict[str, Any]) -> tuple[float, float] | None:
+    """Height and width of an image as the file has them; None where it does not state them, or as 0."""
+    sides = record.get("height"), record.get("width")
+    return sides if all(isinstance(side, int | float) and side > 0 for side in sides) else None
+
+
+def _load(image_path: Path, json_path: Path, size: tuple[float, float] | None, text: str) -> Annotated:
     image, nuclei, crowds, boxes = read_image(image_path), [], [], []
+    if size and size != image.shape[:2]:
+        raise NucplanError(
+            f"{json_path} says {image_path.name} is {size[0]} x {size[1]} pixels, the picture is {image.shape[0]} x "
+            f"{image.shape[1]}; export one of them again."
+        )
     for annotation in json.loads(text):
         where = f"{json_path}: annotation {annotation.get('id')} of {image_path.name}"
         shape = shape_of(annotation, image.shape[:2], where)

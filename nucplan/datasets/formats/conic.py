@@ -10,7 +10,8 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.class_maps import classes_by_pixel
 from nucplan.datasets.annotations.stacks import eight_bit, read_row, row_origin, stack_shape
-from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
+from nucplan.datasets.finding.unpacked import find_root
+from nucplan.datasets.source import Annotated, Case, Format, Source, Track
 from nucplan.datasets.tables import read_rows
 from nucplan.errors import NucplanError
 
@@ -27,9 +28,10 @@ def read(folder: Path, track: Track = iter) -> Source:
     Raises
     ------
     NucplanError
-        If a file is missing or damaged, or the three do not hold the same number of patches.
+        If a file is missing or damaged, several folders hold some, or the three do not hold the same number of
+        patches.
     """
-    check_folder(folder)
+    folder = find_root(folder, "images.npy", kind=Path.is_file)
     images, labels = folder / "images.npy", folder / "labels.npy"
     shape, of_labels = stack_shape(images, (3,)), stack_shape(labels, (2,))
     if shape != of_labels:

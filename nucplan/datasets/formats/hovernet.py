@@ -109,7 +109,7 @@ def _class_names(table: Path, pairs: dict[str, Pair], track: Track) -> tuple[tup
 
 
 def _names_of_types(path: Path) -> tuple[str, ...]:
-    content = read_json(path)
+    content = read_json(path, "correct it or remove it to convert with numbers as names")
     entries = content.items() if isinstance(content, dict) else [("", None)]
     names = {int(key): value[0] for key, value in entries if key.isdecimal() and isinstance(value, list) and value}
     if len(names) < len(entries) or not any(names):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from nucplan.datasets.annotations.instance_maps import SUFFIXES, read_instance_map
 from nucplan.datasets.annotations.label_files import load_labelled
-from nucplan.datasets.finding.picture_folders import find_pairs
+from nucplan.datasets.finding.picture_folders import NamedPair, find_pairs
+from nucplan.datasets.finding.tcga import patient
 from nucplan.datasets.source import Case, Format, Source, Track
 
 LAYOUT = """SOURCE/{train,test_same,test_diff}/Images/<stem>.tif       RGB
@@ -20,7 +21,7 @@ understood too. Both test sets become the test part."""
 
 
 def read(folder: Path, track: Track = iter) -> Source:
-    """List the images.
+    """List the images; patients are the groups, where the stems tell them.
 
     Raises
     ------
@@ -33,11 +34,17 @@ def read(folder: Path, track: Track = iter) -> Source:
             Case(name, image, partial(load_labelled, image, labels, read_instance_map), part)
             for name, image, labels, part in pairs
         ],
-        mpp=0.25,
+        groups={pair.name: _group(pair) for pair in pairs},
         licence=FORMAT.licence,
         citation="Kumar et al. 2017, doi 10.1109/TMI.2017.2677499",
         faults=faults,
     )
+
+
+def _group(pair: NamedPair) -> str:
+    """The patient; other names may be there once per part, and are groups of their own."""
+    found = patient(pair.image.stem)
+    return pair.name if found == pair.image.stem else found
 
 
 FORMAT = Format(
@@ -47,7 +54,7 @@ FORMAT = Format(
     LAYOUT,
     read,
     classes="1",
-    mpp="0.25",
+    mpp="40x, not stated",
     size="16 + 8 + 6 images of 1000 x 1000",
     licence="CC-BY-NC-SA-4.0",
     documented="https://github.com/vqdang/hover_net",

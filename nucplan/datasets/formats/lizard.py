@@ -38,8 +38,9 @@ def read(folder: Path, track: Track = iter, split: str = "none") -> Source:
     """
     check_folder(folder)
     images, labels = files_below(folder, [".png"]), files_below(folder, [".mat"])
-    if not images or not labels:
-        raise NucplanError(f"{folder} holds {len(images)} PNG and {len(labels)} MAT files; unpack both parts into it.")
+    for found, what in ((images, "pictures (.png)"), (labels, "annotations (.mat)")):
+        if not found:
+            raise NucplanError(f"{folder} holds no {what}; unpack both parts of Lizard into it, images and labels.")
     pairs, faults = pair_up(by_stem(images), by_stem(labels))
     test = set() if split == "none" else _stems_of_split(folder, split)
     return Source(

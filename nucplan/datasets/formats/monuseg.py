@@ -17,6 +17,7 @@ from nucplan.datasets.finding.files import files_below
 from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.finding.parts import by_part
 from nucplan.datasets.finding.tcga import patient
+from nucplan.datasets.formats.monusac import CLASSES as MONUSAC_LAYERS
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
 from nucplan.images import read_image
@@ -56,6 +57,10 @@ def read(folder: Path, track: Track = iter) -> Source:
 
 def _load(pair: Pair) -> Annotated:
     image, regions = read_image(pair.image), read_regions(pair.annotation)
+    if layers := {region.layer for region in regions} & set(MONUSAC_LAYERS):
+        raise NucplanError(
+            f"{pair.annotation} holds the class {min(layers)}, as MoNuSAC does; convert it with the format 'monusac'."
+        )
     drawn = draw_regions(regions, [1] * len(regions), image.shape[:2], pair.annotation)
     return Annotated(image, drawn.instances, drawn.class_of, left_out=drawn.left_out, remarks=drawn.remarks)
 

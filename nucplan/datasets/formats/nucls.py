@@ -90,8 +90,7 @@ def _load(pair: Pair, mask: Path | None, level: str) -> Annotated:
     unclear = [row.outline() for row, k in outlined if not k]
     drawn = draw([row.outline(k) for row, k in outlined if k], image.shape[:2])
     ignored = covered([*boxes, *unclear], image.shape[:2])
-    if not ignored.any():
-        refuse_other_origin(drawn, str(pair.annotation))
+    refuse_other_origin(drawn, str(pair.annotation), others_inside=bool(ignored.any()))
     if mask is not None:
         ignored |= _outside(mask, image.shape[:2])
     left_out = drawn.left_out | counted([(BOXES, len(boxes)), (UNCLEAR, len(unclear))])

@@ -8,6 +8,7 @@ Source: OME-TIFF, https://docs.openmicroscopy.org/ome-model/; MIBItiff, https://
 
 from __future__ import annotations
 
+import statistics
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,8 @@ SOURCE/markers.csv              optional: marker_name[,channel_number,cycle_numb
 SOURCE/panel.csv                optional: channel,name[,keep], a row per plane"""
 
 IMAGES, MASKS = ("images", "img"), ("masks", "labels")
+# Beyond this ratio, pixel sizes are other magnifications and no tolerance of a microscope.
+SAME_SCALE = 1.1
 ENDINGS = ("_masks", "_mask", "_labels", "_label")
 
 
@@ -55,16 +58,17 @@ def read(folder: Path, track: Track = iter) -> Source:
         except NucplanError as error:
             faults.append(str(error))
     scale, unread = common_scale(list(images.values()), track)
-    mpp, remarks = _pixel_size([image.stack for image in images.values()])
+    refused = unread | _other_scales([image.stack for image in images.values()])
+    mpp, remarks = _pixel_size([image.stack for image in images.values() if image.stack.path not in refused])
     return Source(
         cases=[
             Case(case_name(stem), image.stack.path, partial(_load, image, pairs[stem].annotation, scale))
             for stem, image in images.items()
-            if image.stack.path not in unread
+            if image.stack.path not in refused
         ],
         mpp=mpp,
         markers=markers,
-        faults=(*faults, *unread.values()),
+        faults=(*faults, *refused.values()),
         remarks=(*remarks, *scale.remarks(markers or ())),
     )
 
@@ -100,6 +104,22 @@ def _header(path: Path) -> Stack:
     if stack.is_rgb:
         raise NucplanError(f"{path} is an RGB picture and no stack of markers; convert it with the format 'folder'.")
     return stack
+
+
+def _other_scales(stacks: list[Stack]) -> dict[Path, str]:
+    """What is wrong with images whose pixels are far from those of most.
+
+    A dataset has one pixel size, and no --mpp makes nuclei of one image as large as in another. Small differences are
+    those of microscopes.
+    """
+    known = [stack for stack in stacks if stack.mpp]
+    usual = statistics.median_low(stack.mpp for stack in known) if known else 1.0
+    return {
+        stack.path: f"{stack.path} has pixels of {stack.mpp:g} microns, but most images have {usual:g}; resample it, "
+        "or make two datasets."
+        for stack in known
+        if max(stack.mpp / usual, usual / stack.mpp) > SAME_SCALE
+    }
 
 
 def _pixel_size(stacks: list[Stack]) -> tuple[float | None, tuple[str, ...]]:

@@ -108,8 +108,7 @@ def _from_table(path: Path, shape: tuple[int, int]) -> tuple[Drawn, np.ndarray]:
     boxes = [row.outline() for row in rows if row.is_box]
     drawn = draw([row.outline() for row in rows if not row.is_box], shape)
     ignored = covered(boxes, shape)
-    if not ignored.any():
-        refuse_other_origin(drawn, str(path))
+    refuse_other_origin(drawn, str(path), others_inside=bool(ignored.any()))
     drawn.left_out |= counted([(BOXES, len(boxes))])
     return drawn, ignored
 

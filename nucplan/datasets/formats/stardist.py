@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from nucplan.datasets.annotations.label_files import load_labelled
-from nucplan.datasets.finding.case_names import case_name
-from nucplan.datasets.finding.pairs import pair_up
+from nucplan.datasets.finding.case_names import case_name, distinct_names
+from nucplan.datasets.finding.pairs import Pair, pair_up
 from nucplan.datasets.finding.unpacked import find_root
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Case, Format, Source, Track
@@ -36,7 +36,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     """
     root = find_root(folder, IMAGES, f"train/{IMAGES}")
     parts = [(root, "Tr")] if (root / IMAGES).is_dir() else [(root / name, part) for name, part in PARTS.items()]
-    cases: list[Case] = []
+    found: list[tuple[str, str, Pair, Part]] = []
     faults: list[str] = []
     for place, part in parts:
         if not (place / IMAGES).is_dir():
@@ -46,8 +46,15 @@ def read(folder: Path, track: Track = iter) -> Source:
         images, labels = images_by_stem(place / IMAGES), images_by_stem(place / LABELS, LABEL_SUFFIXES)
         pairs, lonely = pair_up(images, labels, "label map")
         faults.extend(lonely)
-        cases.extend(Case(case_name(s), pair.image, partial(load_labelled, *pair), part) for s, pair in pairs.items())
-    return Source(cases=cases, faults=tuple(faults))
+        found += [(case_name(stem), place.name, pair, part) for stem, pair in pairs.items()]
+    names = distinct_names([(name, place) for name, place, *_ in found])
+    return Source(
+        cases=[
+            Case(name, pair.image, partial(load_labelled, *pair), part)
+            for name, (_, _, pair, part) in zip(names, found, strict=True)
+        ],
+        faults=tuple(faults),
+    )
 
 
 FORMAT = Format(

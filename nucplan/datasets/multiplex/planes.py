@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,8 @@ def _opened(path: Path, look: Callable[[tifffile.TiffFile, Path], Found]) -> Fou
 
 
 def _header(file: tifffile.TiffFile, path: Path) -> Stack:
+    if _is_cut(file):
+        raise NucplanError(f"{path} is damaged or cut short; copy it again.")
     if found := _mibi_pages(file):
         pages, names = zip(*found, strict=True)
         first = file.pages[pages[0]]
@@ -116,6 +119,25 @@ def _header(file: tifffile.TiffFile, path: Path) -> Stack:
     described = read_ome_xml(file.ome_metadata, path) if file.is_ome else None
     names = described.names if described and len(described.names or ()) == planes else None
     return Stack(path, planes, names, series.dtype, described and described.mpp, is_rgb=is_rgb)
+
+
+def _is_cut(file: tifffile.TiffFile) -> bool:
+    """Whether pixels, or a page that the one before it or ImageJ announces, are not there; tifffile passes over it."""
+    size, series = file.filehandle.size, file.series[0]
+    ends = [start + count for p in file.pages for start, count in zip(p.dataoffsets, p.databytecounts, strict=True)]
+    # Pages that follow each other may be one block that the first page stands for.
+    block = series.dataoffset + series.nbytes if series.dataoffset is not None else 0
+    images = (file.imagej_metadata or {}).get("images", 1)
+    return max(block, *ends, _next_page(file)) > size or images * series.keyframe.size > series.size
+
+
+def _next_page(file: tifffile.TiffFile) -> int:
+    """Where the page after the last one that tifffile found should be; 0 if that was the last."""
+    handle, form, start = file.filehandle, file.tiff, file.pages[-1].offset
+    handle.seek(start)
+    (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+    handle.seek(start + form.tagnosize + tags * form.tagsize)
+    return struct.unpack(form.offsetformat, handle.read(form.offsetsize))[0]
 
 
 def _check_whole(series: tifffile.TiffPageSeries, path: Path) -> None:

@@ -12,8 +12,8 @@ from nucplan.errors import NucplanError
 from ..touching import label_map
 
 
-@pytest.mark.parametrize("name", ["inst_map", "instance_map", None])
-def test_ids_are_read_from_either_variable_and_from_plain_arrays(tmp_path: Path, name: str | None):
+@pytest.mark.parametrize("name", ["inst_map", None])
+def test_ids_are_read_from_the_variable_and_from_plain_arrays(tmp_path: Path, name: str | None):
     path = tmp_path / ("a.mat" if name else "a.NPY")
     ids = label_map().astype(float)
     if name:
@@ -26,11 +26,20 @@ def test_ids_are_read_from_either_variable_and_from_plain_arrays(tmp_path: Path,
     assert found.dtype == np.int32
 
 
+@pytest.mark.parametrize("name", ["type_map", "inst_type"])
+def test_classes_are_not_lost_without_a_word(tmp_path: Path, name: str):
+    savemat(tmp_path / "a.mat", {"inst_map": label_map(), name: np.ones((3, 1))})
+    with pytest.raises(NucplanError, match=r"a\.mat holds classes, as CoNSeP does; convert it with .* 'consep'"):
+        read_instance_map(tmp_path / "a.mat")
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (label_map()[None], r"shape \(1, 32, 40\)"),
         (label_map() + 0.25, "fractional"),
+        (label_map() + np.inf, "NaN or Inf"),
+        (label_map() + np.nan, "NaN or Inf"),
         (np.array([{"a": 1}]), "holds Python objects"),
     ],
 )

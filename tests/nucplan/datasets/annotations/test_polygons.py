@@ -21,9 +21,11 @@ from nucplan.datasets.annotations.polygons import (
     Stamp,
     covered,
     draw,
+    refuse_other_origin,
     shared,
     stamp_of,
 )
+from nucplan.errors import NucplanError
 from nucplan.inference.outlines import trace_outlines
 from nucplan.instances import instances_from_labels
 
@@ -149,6 +151,26 @@ def test_coordinates_that_are_no_positions_are_counted(wrong: float, centred: bo
     drawn = draw([Outline([ring], centred=centred), Outline([square(5, 5, 7, 7)])], SHAPE)
     assert drawn.left_out == {NO_POSITIONS: 1}
     assert drawn.class_of == {2: 1}
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "refused"), [(9, 3, True), (26, 3, True), (27, 3, False), (2, 2, False), (0, 1, True)]
+)
+def test_a_large_share_of_outlines_outside_is_refused(inside: int, outside: int, refused: bool):
+    rings = [square(i % 15, i // 15, i % 15 + 1, i // 15 + 1) for i in range(inside)]
+    drawn = draw([Outline([ring]) for ring in [*rings, *[square(20, 0, 22, 2)] * outside]], SHAPE)
+    if refused:
+        with pytest.raises(NucplanError, match="x: .* lie outside of the image"):
+            refuse_other_origin(drawn, "x")
+    else:
+        refuse_other_origin(drawn, "x")
+
+
+def test_boxes_inside_excuse_a_few_outlines_outside_and_not_many():
+    one, many = (draw([Outline([square(20, 0, 22, 2)])] * count, SHAPE) for count in (1, 3))
+    refuse_other_origin(one, "x", others_inside=True)
+    with pytest.raises(NucplanError, match="x: 3 of 3 outlines lie outside"):
+        refuse_other_origin(many, "x", others_inside=True)
 
 
 @pytest.mark.parametrize(

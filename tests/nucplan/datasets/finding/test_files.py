@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nucplan.datasets.finding.files import files_below, files_in, folders_below, folders_in
+from nucplan.errors import NucplanError
 
 FILES = ("a.png", "b.PNG", "c.tif", "x/d.png", "x/y/e.png", "x/png")
 CLUTTER = (".a.png", "__MACOSX/x/a.png", "__MACOSX/x/._a.png", "x/._d.png", ".cache/a.png", "x/.y/z/a.png")
@@ -36,3 +37,11 @@ def test_files_are_found_by_the_end_of_their_names(folder: Path):
 def test_folders_are_found_without_files(folder: Path):
     assert names(folders_below(folder), folder) == ["folder.png", "x", "x/y"]
     assert names(folders_in(folder), folder) == ["folder.png", "x"]
+
+
+def test_a_link_to_nothing_is_named_and_one_to_a_file_is_a_file(folder: Path):
+    (folder / "e.png").symlink_to(folder / "a.png")
+    assert names(files_in(folder, [".png"]), folder) == ["a.png", "b.PNG", "e.png"]
+    (folder / "a.png").unlink()
+    with pytest.raises(NucplanError, match=r"e\.png is a link to .*a\.png, which is missing"):
+        files_in(folder, [".png"])

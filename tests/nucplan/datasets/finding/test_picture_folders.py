@@ -16,8 +16,8 @@ def add(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def found(folder: Path, *image_folders: str) -> list[tuple[str, str]]:
-    pairs, faults = find_pairs(folder, (".mat", ".npy"), image_folders or ("images",))
+def found(folder: Path) -> list[tuple[str, str]]:
+    pairs, faults = find_pairs(folder, (".mat", ".npy"))
     assert not faults
     return [(pair.name, pair.part) for pair in pairs]
 
@@ -32,11 +32,6 @@ def test_names_are_stems_or_begin_with_the_folder_where_stems_repeat(tmp_path: P
 def test_parts_may_lie_below_the_folder_of_images(tmp_path: Path):
     add(tmp_path, "Images/test/x/a.tif", "Images/train/b.tif", "Labels/a.npy", "Labels/deep/b.npy")
     assert found(tmp_path) == [("a", "Ts"), ("b", "Tr")]
-
-
-def test_folders_of_images_may_have_another_name(tmp_path: Path):
-    add(tmp_path, "Tiles/a.png", "labels/a.mat")
-    assert found(tmp_path, "images", "tiles") == [("a", "Tr")]
 
 
 def test_what_macos_adds_to_a_zip_is_not_listed(tmp_path: Path):
@@ -60,7 +55,7 @@ def test_missing_halves_and_files_of_one_stem_are_faults_of_their_images_alone(t
 
 
 def test_other_trees_are_refused(tmp_path: Path):
-    with pytest.raises(NucplanError, match="has no folder Images or Tiles with pictures beside a folder Labels"):
-        find_pairs(tmp_path, (".mat",), ("images", "tiles"))
+    with pytest.raises(NucplanError, match="has no folder Images with pictures beside a folder Labels"):
+        find_pairs(tmp_path, (".mat",))
     with pytest.raises(NucplanError, match="does not exist"):
         find_pairs(tmp_path / "nowhere", (".mat",))

@@ -71,6 +71,19 @@ def test_names_may_end_otherwise_and_test_is_the_test_part(tmp_path: Path, writt
     assert partition_difference(raw.instances("100", "Ts"), label_map()) is None
 
 
+def test_stems_that_are_in_both_parts_get_the_part_in_their_names(tmp_path: Path, written):
+    for part in ("train", "test"):
+        write_image(tmp_path / part / "000_img.png", grey())
+        write_image(tmp_path / part / "000_masks.png", label_map())
+    raw = written(cellpose.read(tmp_path, img_filter="_img"))
+    assert (raw.cases("Tr"), raw.cases("Ts")) == (["train_000"], ["test_000"])
+
+
+def test_an_empty_end_of_masks_is_refused(source: Path):
+    with pytest.raises(NucplanError, match="mask_filter is empty"):
+        cellpose.read(source, mask_filter="")
+
+
 def test_cellposes_own_file_can_be_chosen(source: Path):
     moved = np.roll(label_map(), 2, axis=1)
     segmentation(source / "a_seg.npy", moved)

@@ -89,8 +89,9 @@ def test_real_nuclei_come_back_as_they_were(tmp_path: Path, shared_data: Path):
 @pytest.mark.parametrize("text", ["[a, b]", "{a: 1}", "{0: background}", "{1: [", "{-1: a}"])
 def test_names_that_cannot_be_read_are_refused(tmp_path: Path, text: str):
     (save(tmp_path) / "label_map.yaml").write_text(text)
-    with pytest.raises(NucplanError, match=r"label_map\.yaml (must map|is no readable YAML)"):
+    with pytest.raises(NucplanError, match=r"label_map\.yaml (must map|is no readable YAML)") as refusal:
         cellvit.read(tmp_path)
+    assert "\n" not in str(refusal.value)
 
 
 def test_missing_names_and_lists_of_points_are_refused(tmp_path: Path):

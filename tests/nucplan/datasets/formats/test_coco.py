@@ -131,6 +131,19 @@ def test_parts_have_a_file_each_and_images_are_found_near_it_or_by_name(tmp_path
     assert source.class_names == ("tumour", "stroma")
 
 
+def test_stems_that_are_in_both_parts_get_their_folder_in_their_names(tmp_path: Path, written):
+    for part, number in (("train", 1), ("test", 2)):
+        path = write(tmp_path, [annotation(1, as_polygons(number))], json_name=f"{part}/_annotations.coco.json")
+        (tmp_path / "images" / "x.png").rename(path.with_name("x.png"))
+    (tmp_path / "dataset.json").write_text('{"groups": {"x": "p1"}}')
+    source = coco.read(tmp_path)
+    assert {case.name: case.part for case in source.cases} == {"train_x": "Tr", "test_x": "Ts"}
+    assert source.groups == {"train_x": "p1", "test_x": "p1"}
+    (tmp_path / "dataset.json").unlink()
+    raw = written(coco.read(tmp_path))
+    np.testing.assert_array_equal(raw.instances("test_x", "Ts") > 0, labels() == 2)
+
+
 def test_only_the_word_test_makes_a_test_part(tmp_path: Path):
     write(tmp_path, [annotation(1, as_polygons(1))], ["x.png"], "testis/latest.json")
     assert coco.read(tmp_path).cases[0].part == "Tr"
@@ -142,6 +155,20 @@ def test_outlines_of_another_image_are_refused(tmp_path: Path):
     write(tmp_path, [annotation(1, [square(5000, 5000, 5010, 5010)])])
     with pytest.raises(NucplanError, match=r"a\.json, x\.png: all outlines lie outside"):
         coco.read(tmp_path).cases[0].load()
+
+
+def test_a_picture_of_another_size_than_its_file_says_is_refused(tmp_path: Path):
+    path = write(tmp_path, [annotation(1, as_polygons(1))])
+    write_image(tmp_path / "images" / "x.png", np.zeros((80, 96), np.uint8))
+    with pytest.raises(NucplanError, match=r"a\.json says x\.png is 40 x 48 pixels, the picture is 80 x 96; export"):
+        coco.read(tmp_path).cases[0].load()
+    for unknown in ("0", "null"):
+        path.write_text(
+            path.read_text()
+            .replace('"height": 40', f'"height": {unknown}')
+            .replace('"height": 0', f'"height": {unknown}')
+        )
+        assert len(coco.read(tmp_path).cases[0].load().class_of) == 1
 
 
 def test_pictures_outside_of_the_source_are_not_read(tmp_path: Path):
@@ -199,7 +226,7 @@ def test_other_json_files_are_left_alone_and_damaged_ones_refused(tmp_path: Path
     assert (coco.read(tmp_path).mpp, coco.read(tmp_path).groups) == (0.25, {"x": "p1"})
     text = path.read_text()
     path.write_text(text[:-9])
-    with pytest.raises(NucplanError, match=r"a\.json is not valid JSON"):
+    with pytest.raises(NucplanError, match=r"a\.json is not valid JSON .*export it again"):
         coco.read(tmp_path)
     path.write_text(text.replace('"image_id": 9000', '"image_id": [9000]'))
     with pytest.raises(NucplanError, match=r"a\.json has the image_id \[9000\]"):

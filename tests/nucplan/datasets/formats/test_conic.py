@@ -82,3 +82,12 @@ def test_missing_cut_or_disagreeing_files_are_refused(tmp_path: Path):
     (tmp_path / "patch_info.csv").unlink()
     with pytest.raises(NucplanError, match=r"patch_info\.csv is missing; .* overlap"):
         conic.read(tmp_path)
+
+
+def test_the_arrays_may_lie_in_a_folder_below(tmp_path: Path):
+    (tmp_path / "conic" / "data").mkdir(parents=True)
+    save(tmp_path / "conic" / "data")
+    assert len(conic.read(tmp_path).cases) == 3
+    with pytest.raises(NucplanError, match=r"holds no images\.npy; give the folder in which they lie"):
+        (tmp_path / "empty").mkdir()
+        conic.read(tmp_path / "empty")

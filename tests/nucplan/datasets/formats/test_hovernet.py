@@ -222,7 +222,26 @@ def test_patches_of_another_form_are_refused(tmp_path: Path):
 
 
 def test_a_type_that_is_no_number_is_refused(tmp_path: Path):
-    assert "a nucleus of the type 'tumour'" in hovernet.read(save_json(tmp_path, predicted(type="tumour"))).faults[0]
+    assert (
+        "a.json: nucleus 7 is of the type 'tumour'"
+        in hovernet.read(save_json(tmp_path, predicted(type="tumour"))).faults[0]
+    )
+
+
+@pytest.mark.parametrize("impossible", [300, -1])
+def test_a_type_that_no_dataset_can_hold_is_told_by_its_nucleus(tmp_path: Path, impossible: int):
+    save_json(tmp_path / "json", predicted(type=impossible))
+    (fault,) = hovernet.read(tmp_path / "json").faults
+    assert f"a.json: nucleus 7 is of the type {impossible}, not 0 to 254" in fault
+    save_mat(tmp_path / "mat", inst_type=np.array([[1], [300], [2]]))
+    (fault,) = hovernet.read(tmp_path / "mat").faults
+    assert "a.mat: nucleus 7 is of the type 300, not 0 to 254" in fault
+
+
+def test_a_damaged_prediction_is_to_be_exported_again(tmp_path: Path):
+    path = save_json(tmp_path, predicted()) / "json" / "a.json"
+    path.write_text(path.read_text()[:-9])
+    assert re.search(r"a\.json is not valid JSON .*; predict or export it again\.", hovernet.read(tmp_path).faults[0])
 
 
 def test_more_classes_than_nuclei_are_refused(tmp_path: Path):

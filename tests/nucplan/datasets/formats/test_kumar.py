@@ -36,7 +36,13 @@ def test_both_test_sets_become_the_test_part(tmp_path: Path, suffix: str):
     loaded = source.cases[0].load()
     np.testing.assert_array_equal(loaded.image, picture())
     assert_same_nuclei(loaded, label_map(), ONE_CLASS)
-    assert (source.mpp, source.licence) == (0.25, "CC-BY-NC-SA-4.0")
+    assert (source.mpp, source.licence) == (None, "CC-BY-NC-SA-4.0")
+
+
+def test_images_of_one_patient_are_one_group(tmp_path: Path):
+    for stem in ("TCGA-18-5592-01Z-00-DX1", "TCGA-18-5592-01Z-00-DX2", "other"):
+        save(tmp_path / "train/Images" / f"{stem}.tif", tmp_path / "train/Labels" / f"{stem}.mat")
+    assert list(kumar.read(tmp_path).groups.values()) == ["TCGA-18-5592", "TCGA-18-5592", "other"]
 
 
 def test_the_older_tree_with_parts_below_the_images_is_read(tmp_path: Path):

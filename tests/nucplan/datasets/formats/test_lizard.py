@@ -101,5 +101,5 @@ def test_a_file_that_is_not_as_it_should_be_is_refused(tmp_path: Path, changed: 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path):
     write_image(tmp_path / "consep_1.png", picture())
-    with pytest.raises(NucplanError, match="holds 1 PNG and 0 MAT files"):
+    with pytest.raises(NucplanError, match=r"holds no annotations \(\.mat\); unpack both parts"):
         lizard.read(tmp_path)

@@ -129,6 +129,12 @@ def test_regions_of_another_image_are_refused(tmp_path: Path):
         monuseg.read(tmp_path).cases[0].load()
 
 
+def test_classes_of_monusac_are_not_lost_without_a_word(tmp_path: Path):
+    write_source(tmp_path, xml(*nuclei()).replace('"Description"', '"Epithelial"'))
+    with pytest.raises(NucplanError, match=rf"{SLIDE}\.xml holds the class Epithelial, as MoNuSAC does; .* 'monusac'"):
+        monuseg.read(tmp_path).cases[0].load()
+
+
 def test_halves_without_the_other_are_faults_that_name_the_file(tmp_path: Path):
     write_source(tmp_path, xml(*nuclei()))
     write_image(tmp_path / TRAIN / "Tissue Images" / "lonely.tif")

@@ -82,12 +82,22 @@ def test_pixel_sizes_are_converted_to_microns(tmp_path: Path, size: float, unit:
 
 
 def test_pixels_that_are_not_square_or_differ_between_images_are_said(source: Path):
-    add_ome(source / "b.ome.tif", planes(), PhysicalSizeX=0.25, PhysicalSizeY=0.25)
+    add_ome(source / "b.ome.tif", planes(), PhysicalSizeX=0.52, PhysicalSizeY=0.52)
     found = ome.read(source)
-    assert found.mpp is None
-    assert re.search(r"differ \(a\.ome\.tif 0\.5, b\.ome\.tif 0\.25\).*--mpp", found.remarks[0])
+    assert (found.mpp, found.faults) == (None, ())
+    assert re.search(r"differ \(a\.ome\.tif 0\.5, b\.ome\.tif 0\.52\).*--mpp", found.remarks[0])
     add_ome(source / "b.ome.tif", planes(), PhysicalSizeX=0.25)
     assert re.search(r"b\.ome\.tif has pixels of 0\.25 x 0\.5 um", ome.read(source).faults[0])
+
+
+@pytest.mark.parametrize("size", [0.25, 1.0])
+def test_images_of_another_magnification_are_refused_by_name(source: Path, size: float):
+    add_ome(source / "c.ome.tif", planes(), PhysicalSizeX=size, PhysicalSizeY=size)
+    write_label_map(source / "c_mask.tif", label_map())
+    found = ome.read(source)
+    assert [case.name for case in found.cases] == ["a", "b"]
+    assert found.mpp == 0.5
+    assert re.search(rf"c\.ome\.tif has pixels of {size:g} microns, but most images have 0\.5;", found.faults[0])
 
 
 def test_channels_in_another_order_are_put_in_order_by_name(source: Path):
@@ -279,6 +289,29 @@ def test_a_file_cut_short_is_refused_and_not_filled_with_zeros(source: Path, com
     # What is lost may be the XML at the end alone.
     with suppress(NucplanError):
         np.testing.assert_array_equal(found.cases[1].load().image, np.moveaxis(noise, 0, -1))
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej", "plain", "mibi"])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
+def test_of_a_file_cut_short_no_table_of_markers_is_asked(tmp_path: Path, kind: str, share: float):
+    path = tmp_path / "a.tif"
+    if kind == "ome":
+        add_ome(path, planes())
+    elif kind == "mibi":
+        add_mibi(path, planes())
+    else:
+        tifffile.imwrite(path, planes(), imagej=kind == "imagej", photometric="minisblack")
+    write_label_map(tmp_path / "a_mask.tif", label_map())
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    (fault,) = ome.read(tmp_path).faults
+    assert re.search(r"a\.tif is damaged or cut short.*; copy", fault)
+
+
+def test_planes_that_imagej_announces_must_be_there(tmp_path: Path):
+    text = "ImageJ=1.11a\nimages=3\nchannels=3\nhyperstack=true\nmode=grayscale\n"
+    tifffile.imwrite(tmp_path / "a.tif", planes()[0], description=text, metadata=None)
+    write_label_map(tmp_path / "a_mask.tif", label_map())
+    assert re.search(r"a\.tif is damaged or cut short; copy it again", ome.read(tmp_path).faults[0])
 
 
 def test_a_plane_in_a_file_that_is_missing_is_not_filled_with_zeros(tmp_path: Path):

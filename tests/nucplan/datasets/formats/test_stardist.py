@@ -64,6 +64,12 @@ def test_bad_sources_are_refused_by_name(source: Path):
         stardist.read(train / "images")
 
 
+def test_stems_that_are_in_both_parts_get_the_part_in_their_names(source: Path):
+    add(source / "dsb2018" / "test", "a", np.full(label_map().shape, 9, np.uint8), label_map())
+    found = {case.name: (case.part, int(case.load().image[0, 0])) for case in stardist.read(source).cases}
+    assert found == {"train_a": ("Tr", 7), "test_a": ("Ts", 9), "test_b": ("Ts", 7)}
+
+
 def test_a_mask_of_another_size_is_refused_by_name(source: Path):
     tifffile.imwrite(source / "dsb2018" / "train" / "masks" / "a.tif", label_map()[:-1])
     found = stardist.read(source)
