@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
-from nucplan.layout import resolve_roots
+from nucplan.layout import Dataset, resolve_roots
 
 if TYPE_CHECKING:
-    from nucplan.datasets.conversion import Conversion
+    from nucplan.datasets.conversion import Conversion, Wishes
     from nucplan.datasets.source import Format, Source
 
 EXAMPLES = """  nucplan_convert folder my_images 1 Breast
@@ -68,17 +68,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(arguments: argparse.Namespace) -> None:
     """Read, check, write, and say what was written."""
-    from dataclasses import replace
-
     from nucplan.datasets import find_format
-    from nucplan.datasets.conversion import new_dataset, with_groups, write_raw
-    from nucplan.datasets.record import Record
-    from nucplan.datasets.tables import read_group_table
+    from nucplan.datasets.reservation import new_dataset, reserved
 
     found = find_format(arguments.format)
     options = format_options(found, arguments.set, arguments.trust)
     wishes = _wishes(arguments)
     dataset = new_dataset(resolve_roots(arguments.root), arguments.id, arguments.name)
+    with reserved(dataset):
+        _convert_into(dataset, arguments, found, options, wishes)
+
+
+def _convert_into(
+    dataset: Dataset, arguments: argparse.Namespace, found: Format, options: dict[str, Any], wishes: Wishes
+) -> None:
+    from dataclasses import replace
+
+    from nucplan.datasets.conversion import with_groups, write_raw
+    from nucplan.datasets.record import Record
+    from nucplan.datasets.tables import read_group_table
+
     source = found.read(arguments.source, partial(common.progress, description="Reading"), **options)
     if arguments.groups is not None:
         source = with_groups(source, read_group_table(arguments.groups), arguments.groups)
@@ -141,7 +150,7 @@ def _skipped(faults: Sequence[str]) -> list[str]:
     return [f"  skipped: {len(faults):,} images", *(f"    {fault}" for fault in faults[:SHOWN_FAULTS]), *more]
 
 
-def _wishes(arguments: argparse.Namespace) -> Any:
+def _wishes(arguments: argparse.Namespace) -> Wishes:
     from nucplan.datasets.conversion import Wishes
     from nucplan.datasets.tiling import Tiling
 

@@ -16,13 +16,14 @@ from nucplan.datasets.class_selection import ClassSelection, select_classes
 from nucplan.datasets.image_format import ImageFormat
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
 from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
+from nucplan.datasets.reservation import refuse_taken
 from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.split import choose_test_groups
 from nucplan.datasets.tiling import Tiling
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, write_json
 from nucplan.images import write_image, write_label_map
-from nucplan.layout import Dataset, Roots, dataset_folder_name, known_datasets
+from nucplan.layout import Dataset
 
 
 @dataclass(frozen=True)
@@ -57,24 +58,6 @@ class Conversion:
     nuclei_per_class: Counter[str] = field(default_factory=Counter)
 
 
-def new_dataset(roots: Roots, dataset_id: int, name: str) -> Dataset:
-    """The dataset to write, if its id is free.
-
-    Raises
-    ------
-    NucplanError
-        If the id or the name is not allowed, or the id is taken in any of the three roots.
-    """
-    dataset = Dataset(roots, dataset_folder_name(dataset_id, name))
-    for other in known_datasets(roots):
-        if other.id == dataset_id:
-            raise NucplanError(
-                f"The dataset id {dataset_id} is taken by {other.folder_name} under {roots.raw.parent}; "
-                "choose another id or remove that dataset."
-            )
-    return dataset
-
-
 def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
     """``source`` with the groups of a table that ``origin`` names.
 
@@ -105,7 +88,7 @@ def write_raw(
     Raises
     ------
     NucplanError
-        If anything in the source is refused; nothing is left behind then.
+        If anything in the source is refused, or its id was taken meanwhile; nothing is left behind then.
     """
     wishes = wishes or Wishes()
     if source.faults and not wishes.skip_bad:
@@ -136,6 +119,7 @@ def write_raw(
             raise NucplanError(f"No image of the source can be trained on; {fault}")
         write_json(staging / "dataset.json", _dataset_json(source, selection, done, writer))
         done.record.write(staging)
+        refuse_taken(dataset)
     return done
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from nucplan.cli.convert import main
 from nucplan.datasets import all_formats, find_format
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.record import read_record
+from nucplan.datasets.reservation import new_dataset, reserved
 from nucplan.datasets.synthetic import write_synthetic
 from nucplan.layout import find_dataset, resolve_roots
 
@@ -66,7 +68,13 @@ def test_bad_input_ends_with_code_2_and_one_line(
     said = capsys.readouterr().err.strip()
     assert message in said
     assert "\n" not in said
-    assert not list((tmp_path / "root").glob("*/*"))
+    assert not (tmp_path / "root").exists()
+
+
+def test_an_id_that_another_conversion_works_on_is_refused(source: Path, tmp_path: Path, assert_refused: Callable):
+    with reserved(new_dataset(resolve_roots(tmp_path), 7, "Other")):
+        code = main(["folder", str(source), "7", "Demo", "--root", str(tmp_path)])
+    assert_refused(code, "The dataset id 7 is being converted by another process")
 
 
 def said_by(capsys: pytest.CaptureFixture, *arguments: str) -> str:

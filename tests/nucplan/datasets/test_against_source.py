@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nucplan.datasets.against_source import differences_from_source, partition_difference
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.record import Record
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.tiling import Tiling
 from nucplan.errors import NucplanError

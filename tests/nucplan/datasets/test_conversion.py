@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from nucplan.datasets import find_format
-from nucplan.datasets.conversion import Wishes, new_dataset, with_groups, write_raw
+from nucplan.datasets.conversion import Wishes, with_groups, write_raw
 from nucplan.datasets.formats import folder
 from nucplan.datasets.raw import RawDataset, parse_dataset_json
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.record import ImageRecord, Record, read_nuclei, read_record
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.tiling import Tiling
 from nucplan.datasets.verify import verify_raw

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nucplan.datasets.against_record import CaseNuclei, nuclei_on_disk
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.layout import resolve_roots
 from nucplan.palette import class_colour
