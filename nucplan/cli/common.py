@@ -58,12 +58,19 @@ def numbers(option: str, text: str, highest: int | None = None) -> tuple[int, ..
     return tuple(found)
 
 
+GOES_ON = "what was finished is kept, the same command goes on from there"
+
+
 def run(
-    command: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
+    command: Callable[[argparse.Namespace], None],
+    made: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    stopped: str = GOES_ON,
 ) -> int:
     """Parse ``argv``, run ``command`` and return its exit code.
 
     0, 2 for bad input, 75 after SIGTERM, SIGUSR1 or SIGHUP (the machine is taken back), 130 after Ctrl-C.
+    ``stopped`` says what is left after either.
     """
     arguments = made.parse_args(argv)
     # OpenMP threads that spin for long while they wait stall each other as soon as two programs share the cores.
@@ -78,9 +85,7 @@ def run(
         print(f"{made.prog}: {_sentence(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except (KeyboardInterrupt, TimeIsOver) as stop:
-        print(
-            f"\n{made.prog}: stopped; what was finished is kept, the same command goes on from there.", file=sys.stderr
-        )
+        print(f"\n{made.prog}: stopped; {stopped}.", file=sys.stderr)
         return EXIT_AGAIN if isinstance(stop, TimeIsOver) else EXIT_INTERRUPTED
     return 0
 

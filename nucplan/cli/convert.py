@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.layout import Dataset, resolve_roots
+from nucplan.wording import number_of
 
 if TYPE_CHECKING:
     from nucplan.datasets.conversion import Conversion, Wishes
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--list", metavar="FORMAT", action=ListFormats, nargs="?", help="list the formats, or describe one, and leave"
     )
-    return common.run(convert, made, argv)
+    return common.run(convert, made, argv, stopped="nothing was written, repeat the command")
 
 
 def convert(arguments: argparse.Namespace) -> None:
@@ -130,10 +131,11 @@ def summary(done: Conversion, source: Source) -> list[str]:
     record = done.record
     return [
         f"Wrote {done.dataset.raw}",
-        f"  {images.total():,} images ({images['Tr']:,} to train on, {images['Ts']:,} to test on), {groups:,} groups",
-        f"  {done.nuclei_per_class.total():,} nuclei ({per_class or 'none'})",
-        *(f"  left out: {count:,} {reason}" for reason, count in record.total("left_out").items()),
-        *(f"  counted: {count:,} {remark}" for remark, count in record.total("remarks").items()),
+        f"  {number_of(images.total(), 'images')} ({images['Tr']:,} to train on, {images['Ts']:,} to test on), "
+        f"{number_of(groups, 'groups')}",
+        f"  {number_of(done.nuclei_per_class.total(), 'nuclei')} ({per_class})",
+        *(f"  left out: {number_of(count, reason)}" for reason, count in record.total("left_out").items()),
+        *(f"  counted: {number_of(count, remark)}" for remark, count in record.total("remarks").items()),
         *(f"  {remark}" for remark in source.remarks),
         *_skipped(record.skipped),
         *([] if source.mpp else ["  microns per pixel: not known; give --mpp if you know it"]),
@@ -147,7 +149,11 @@ def _skipped(faults: Sequence[str]) -> list[str]:
     if not faults:
         return []
     more = [f"    and {len(faults) - SHOWN_FAULTS:,} more, see conversion.json"] if len(faults) > SHOWN_FAULTS else []
-    return [f"  skipped: {len(faults):,} images", *(f"    {fault}" for fault in faults[:SHOWN_FAULTS]), *more]
+    return [
+        f"  skipped: {number_of(len(faults), 'images')}",
+        *(f"    {fault}" for fault in faults[:SHOWN_FAULTS]),
+        *more,
+    ]
 
 
 def _wishes(arguments: argparse.Namespace) -> Wishes:

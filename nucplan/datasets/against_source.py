@@ -12,6 +12,7 @@ from nucplan.datasets.raw import Part, RawDataset
 from nucplan.datasets.record import Record
 from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.tiling import Tiling
+from nucplan.wording import number_of
 
 
 def differences_from_source(raw: RawDataset, source: Source, record: Record, track: Track = iter) -> Iterator[str]:
@@ -52,7 +53,7 @@ def _other_images(source: Source, record: Record) -> Iterator[str]:
     for name in sorted(record.images.keys() - there):
         yield f"the source no longer has the image {name}"
     if lacking := sorted(there - record.images.keys() - set(record.skipped_images)):
-        yield f"the dataset lacks {len(lacking)} images of the source, of which {lacking[0]} is the first"
+        yield f"the dataset lacks {number_of(len(lacking), 'images')} of the source, of which {lacking[0]} is the first"
 
 
 def _misplaced(case: Case, name: str, part: Part, source: Source, raw: RawDataset, options: dict) -> str | None:
@@ -85,7 +86,7 @@ def _difference(raw: RawDataset, name: str, part: Part, expected: Annotated) -> 
         return f"{_nucleus(expected.instances, first)} is {there} there, {here} here"
     ignored = np.zeros(classes.shape, bool) if expected.ignored is None else expected.ignored
     pixels = int((ignored != ((classes > 0) & (instances == 0))).sum())
-    return f"{pixels} pixels are to ignore in one of them only" if pixels else None
+    return f"the areas to ignore differ by {number_of(pixels, 'pixels')}" if pixels else None
 
 
 def partition_difference(found: np.ndarray, expected: np.ndarray) -> str | None:
@@ -118,7 +119,7 @@ def _first_repeated(ids: np.ndarray) -> int | None:
 
 def _nucleus(labels: np.ndarray, i: int) -> str:
     rows, columns = np.nonzero(labels == i)
-    return f"nucleus {i} ({len(rows)} pixels around row {rows.mean():.0f}, column {columns.mean():.0f})"
+    return f"nucleus {i} ({number_of(len(rows), 'pixels')} around row {rows.mean():.0f}, column {columns.mean():.0f})"
 
 
 def _names(raw: RawDataset, class_id: int | None = None) -> str:

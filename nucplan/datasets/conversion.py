@@ -15,7 +15,7 @@ from nucplan.datasets.checks import check_class_names, check_source, checked, re
 from nucplan.datasets.class_selection import ClassSelection, select_classes
 from nucplan.datasets.image_format import ImageFormat
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
-from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
+from nucplan.datasets.record import NUCLEI, WITHOUT_NUCLEUS, ImageRecord, NucleusTable, Record
 from nucplan.datasets.reservation import refuse_taken
 from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.split import choose_test_groups
@@ -114,13 +114,19 @@ def write_raw(
                         raise
                     done.record.skipped.append(str(error))
                     done.record.skipped_images.append(case.name)
-        if not done.images["Tr"]:
-            fault = f"the first fault: {done.record.skipped[0]}" if done.record.skipped else "all are of the test part."
-            raise NucplanError(f"No image of the source can be trained on; {fault}")
+        _refuse_what_teaches_nothing(done)
         write_json(staging / "dataset.json", _dataset_json(source, selection, done, writer))
         done.record.write(staging)
         refuse_taken(dataset)
     return done
+
+
+def _refuse_what_teaches_nothing(done: Conversion) -> None:
+    if not done.images["Tr"]:
+        fault = f"the first fault: {done.record.skipped[0]}" if done.record.skipped else "all are of the test part."
+        raise NucplanError(f"No image of the source can be trained on; {fault}")
+    if not done.nuclei_per_class:
+        raise NucplanError("No image of the source has a nucleus; check its annotations, and --classes if it is given.")
 
 
 class _Writer:
@@ -144,7 +150,8 @@ class _Writer:
                 raise NucplanError(f"{case.origin} gives a second case of the name '{name}'; rename the image.")
         self._same_format(case, ImageFormat.of(annotated.image, source.markers))
         whole = areas_of(annotated.instances)
-        image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), dict(annotated.remarks))
+        remarks = dict(annotated.remarks) | ({} if annotated.class_of else {WITHOUT_NUCLEUS: 1})
+        image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), remarks)
         for name, tile, source_ids in tiles:
             self._write(name, part, tile)
             names = [self.selection.names[tile.class_of[i] - 1] for i in range(1, len(source_ids) + 1)]

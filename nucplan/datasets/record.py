@@ -21,6 +21,8 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 
 NUCLEI, CONVERSION = "nuclei.csv", "conversion.json"
+# The remark that counts them; whoever made them must say whether they are background or not annotated.
+WITHOUT_NUCLEUS = "images without a nucleus"
 COLUMNS = ("case", "id", "class", "area_px", "source_image", "source_id", "cut")
 
 

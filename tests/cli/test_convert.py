@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nucplan.cli.convert import main
+from nucplan.cli.time_limit import TimeIsOver
 from nucplan.datasets import all_formats, find_format
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.record import read_record
@@ -108,7 +109,7 @@ def test_what_was_left_out_and_skipped_is_said(source: Path, tmp_path: Path, cap
     assert main([*command, "--skip-bad", "--classes", f"one={kept}"]) == 0
     said = capsys.readouterr().out
     assert "3 images" in said
-    assert f"skipped: 1 images\n    {broken} is damaged" in said
+    assert f"skipped: 1 image\n    {broken} is damaged" in said
     assert re.search(r"left out: \d+ of the class \w+, which --classes leaves out", said)
     assert "nucplan_verify 7" in said
 
@@ -120,3 +121,16 @@ def test_options_are_kept_for_those_who_read_the_source_again(source: Path, tmp_
     assert (record.format, record.source) == ("folder", str(source.resolve()))
     assert (record.options["tile"], record.options["overlap"], record.options["mpp"]) == (40, 8, 0.5)
     assert "trust" not in json.dumps(record.options)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (TimeIsOver, 75)])
+def test_a_conversion_that_was_stopped_is_to_be_repeated(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, stop: type, code: int
+):
+    def stopped(*_: object) -> None:
+        raise stop
+
+    monkeypatch.setattr("nucplan.datasets.conversion.write_image", stopped)
+    assert main(["folder", str(source), "7", "Demo", "--root", str(tmp_path / "root")]) == code
+    assert "stopped; nothing was written, repeat the command." in capsys.readouterr().err
+    assert not (tmp_path / "root").exists()

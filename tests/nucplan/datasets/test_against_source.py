@@ -62,7 +62,7 @@ WORDS = {
     ),
     "split": (lambda m: m.__setitem__((slice(2, 6), slice(2, 4)), 3), r"nucleus 1 .* is in 2 pieces"),
     "missing": (lambda m: m.__setitem__(m == 2, 0), r"nucleus 2 .* is missing"),
-    "new": (lambda m: m.__setitem__((9, 9), 3), r"nucleus 3 \(1 pixels around row 9, column 9\) covers"),
+    "new": (lambda m: m.__setitem__((9, 9), 3), r"nucleus 3 \(1 pixel around row 9, column 9\) covers"),
     "smaller": (lambda m: m.__setitem__((2, 2), 0), r"nucleus 1 .* has lost pixels"),
     "larger": (lambda m: m.__setitem__((1, 2), 1), r"nucleus 1 .* covers pixels that are background"),
 }
@@ -103,7 +103,7 @@ OTHER = {
     ),
     "an area to ignore": (
         source_of(a=GOOD, b=GOOD._replace(ignored=None)),
-        r"in the case b.*, \d+ pixels are to ignore in one of them only",
+        r"in the case b.*, the areas to ignore differ by \d+ pixels",
     ),
     "a pixel": (
         source_of(a=GOOD, b=GOOD._replace(image=GOOD.image + 1)),
@@ -122,7 +122,7 @@ OTHER = {
         "in the case b.*, it is in imagesTr, there it belongs to imagesTs",
     ),
     "the classes": (replace(source_of(a=GOOD, b=GOOD), class_names=("x", "y")), "the source gives the classes x, y"),
-    "an image more": (source_of(a=GOOD, b=GOOD, c=GOOD), "lacks 1 images of the source, of which c is the first"),
+    "an image more": (source_of(a=GOOD, b=GOOD, c=GOOD), "lacks 1 image of the source, of which c is the first"),
     "an image less": (source_of(a=GOOD), "no longer has the image b"),
 }
 
@@ -151,6 +151,6 @@ def test_images_that_were_skipped_are_not_missed(roots: Roots):
     assert list(differences_from_source(RawDataset(dataset), source, record)) == []
     # A fault that names no image excuses the lack of none.
     record.skipped_images.clear()
-    assert "lacks 1 images of the source, of which b" in next(
+    assert "lacks 1 image of the source, of which b" in next(
         differences_from_source(RawDataset(dataset), source, record)
     )
