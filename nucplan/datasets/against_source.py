@@ -30,6 +30,7 @@ def differences_from_source(raw: RawDataset, source: Source, record: Record, tra
     if selection.names != raw.info.class_names:
         yield f"the source gives the classes {', '.join(selection.names)}, the dataset has {_names(raw)}"
         return
+    yield from _other_facts(raw, source, options)
     tiling = Tiling(options["tile"], options.get("overlap") or 0) if options.get("tile") else None
     yield from _other_images(source, record)
     part_of: dict[str, Part] = {case: part for part in ("Tr", "Ts") for case in raw.cases(part)}
@@ -46,6 +47,23 @@ def differences_from_source(raw: RawDataset, source: Source, record: Record, tra
                 raw, name, part_of[name], tile
             ):
                 yield f"in the case {name}, {problem}"
+
+
+def _other_facts(raw: RawDataset, source: Source, options: dict) -> Iterator[str]:
+    given = options.get("mpp")
+    facts = {
+        "pixel size": (raw.info.mpp, source.mpp if given is None else given),
+        "licence": (raw.info.licence or None, source.licence or None),
+        "markers": (raw.info.markers, source.markers or None),
+    }
+    for what, (here, there) in facts.items():
+        if here != there:
+            origin = "by --mpp" if what == "pixel size" and given is not None else "there"
+            yield f"the {what} here: {_said(here)}, {origin}: {_said(there)}"
+
+
+def _said(fact: float | str | tuple[str, ...] | None) -> str:
+    return "not known" if fact is None else ", ".join(fact) if isinstance(fact, tuple) else str(fact)
 
 
 def _other_images(source: Source, record: Record) -> Iterator[str]:

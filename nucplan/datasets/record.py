@@ -86,6 +86,14 @@ class Record:
             totals.update(getattr(image, kind))
         return totals
 
+    def totals(self) -> dict[str, Any]:
+        """What all images add up to, as ``conversion.json`` says it."""
+        return {
+            "nuclei": sum(image.nuclei for image in self.images.values()),
+            "left_out": dict(self.total("left_out")),
+            "remarks": dict(self.total("remarks")),
+        }
+
     def write(self, folder: Path) -> None:
         write_json(
             folder / CONVERSION,
@@ -93,9 +101,7 @@ class Record:
                 "format": self.format,
                 "source": self.source,
                 "options": self.options,
-                "nuclei": sum(image.nuclei for image in self.images.values()),
-                "left_out": dict(self.total("left_out")),
-                "remarks": dict(self.total("remarks")),
+                **self.totals(),
                 "skipped": self.skipped,
                 "notes": self.notes,
                 "skipped_images": self.skipped_images,
@@ -120,7 +126,7 @@ def read_record(folder: Path) -> Record | None:
     Raises
     ------
     NucplanError
-        If the file is damaged.
+        If the file is damaged, or a number of all images is not what they add up to.
     """
     path = folder / CONVERSION
     if not path.is_file():
@@ -129,9 +135,13 @@ def read_record(folder: Path) -> Record | None:
     try:
         images = {name: ImageRecord(**image) for name, image in content["images"].items()}
         texts = content["skipped"], content["notes"], content["skipped_images"]
-        return Record(content["source"], content["format"], dict(content["options"]), images, *texts)
+        record = Record(content["source"], content["format"], dict(content["options"]), images, *texts)
+        wrong = [key for key, total in record.totals().items() if content[key] != total]
     except (KeyError, TypeError, AttributeError):
         raise NucplanError(f"{path} is not a record of a conversion; restore it, or delete it to go without.") from None
+    if wrong:
+        raise NucplanError(f"{path}: '{wrong[0]}' is not what its images add up to; restore it.")
+    return record
 
 
 def read_nuclei(folder: Path) -> Iterator[tuple[str, list[Row]]]:

@@ -122,6 +122,12 @@ OTHER = {
         "in the case b.*, it is in imagesTr, there it belongs to imagesTs",
     ),
     "the classes": (replace(source_of(a=GOOD, b=GOOD), class_names=("x", "y")), "the source gives the classes x, y"),
+    "the pixel size": (replace(source_of(a=GOOD, b=GOOD), mpp=0.5), "the pixel size here: not known, there: 0.5"),
+    "the licence": (replace(source_of(a=GOOD, b=GOOD), licence="CC0"), "the licence here: not known, there: CC0"),
+    "the markers": (
+        replace(source_of(a=GOOD, b=GOOD), markers=("x", "y", "z")),
+        "the markers here: not known, there: x, y, z",
+    ),
     "an image more": (source_of(a=GOOD, b=GOOD, c=GOOD), "lacks 1 image of the source, of which c is the first"),
     "an image less": (source_of(a=GOOD), "no longer has the image b"),
 }
@@ -154,3 +160,13 @@ def test_images_that_were_skipped_are_not_missed(roots: Roots):
     assert "lacks 1 image of the source, of which b" in next(
         differences_from_source(RawDataset(dataset), source, record)
     )
+
+
+def test_a_pixel_size_that_was_given_is_not_that_of_the_source(roots: Roots):
+    source, record = replace(source_of(a=GOOD), mpp=0.25), Record("", "", {"mpp": 0.5})
+    dataset = write_raw(replace(source, mpp=0.5), new_dataset(roots, 1, "One"), record=record).dataset
+    assert list(differences_from_source(RawDataset(dataset), source, record)) == []
+    record.options["mpp"] = 1.0
+    assert list(differences_from_source(RawDataset(dataset), source, record)) == [
+        "the pixel size here: 0.5, by --mpp: 1.0"
+    ]
