@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from nucplan.cli.time_limit import TimeIsOver, ended_by_scheduler
 from nucplan.errors import NucplanError
+from nucplan.files import FULL
 from nucplan.progress import progress as progress
 
 EXIT_BAD_INPUT = 2
@@ -94,4 +95,6 @@ def _sentence(error: OSError) -> str:
     """What the system refused: a path that is a file, a folder that may not be read, a full disk."""
     # Not every OSError has a path or a number: a full disk names no file, a library may raise a text alone.
     problem = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    return f"{problem}." if error.filename is None else f"{error.filename} cannot be read or written: {problem}."
+    if error.filename is not None:
+        problem = f"{error.filename} cannot be read or written: {problem}"
+    return f"{problem}; free space or raise the quota there." if error.errno in FULL else f"{problem}."

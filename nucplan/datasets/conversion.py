@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from nucplan.datasets.annotations.layers import areas_of
+from nucplan.datasets.annotations.layers import areas_of, counted
 from nucplan.datasets.checks import check_class_names, check_source, checked, renumbered
 from nucplan.datasets.class_selection import ClassSelection, select_classes
 from nucplan.datasets.image_format import ImageFormat
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
-from nucplan.datasets.record import NUCLEI, WITHOUT_NUCLEUS, ImageRecord, NucleusTable, Record
+from nucplan.datasets.record import LOST_CHANNEL, NUCLEI, WITHOUT_NUCLEUS, ImageRecord, NucleusTable, Record
 from nucplan.datasets.reservation import refuse_taken
 from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.split import choose_test_groups
 from nucplan.datasets.tiling import Tiling
 from nucplan.errors import NucplanError
-from nucplan.files import atomic_path, write_json
-from nucplan.images import write_image, write_label_map
+from nucplan.files import atomic_path, naming_full_disk, write_json
+from nucplan.images import noted_lost_channels, write_image, write_label_map
 from nucplan.layout import Dataset
 
 
@@ -89,6 +89,8 @@ def write_raw(
     ------
     NucplanError
         If anything in the source is refused, or its id was taken meanwhile; nothing is left behind then.
+    OSError
+        If the disk is full; it names the folder of the dataset.
     """
     wishes = wishes or Wishes()
     if source.faults and not wishes.skip_bad:
@@ -102,7 +104,7 @@ def write_raw(
     done = Conversion(dataset, record or Record("", "", {}))
     done.record.skipped.extend(source.faults)
     done.record.notes.extend(source.remarks)
-    with atomic_path(dataset.raw) as staging:
+    with naming_full_disk(dataset.raw), atomic_path(dataset.raw) as staging:
         staging.mkdir(parents=True)
         with open(staging / NUCLEI, "w", newline="", encoding="utf-8") as handle:
             writer = _Writer(staging, selection, NucleusTable(handle), done)
@@ -143,15 +145,16 @@ class _Writer:
 
         All tiles are checked before the first is written, so that a refused image leaves nothing.
         """
-        annotated = self.selection.apply(checked(case, source))
+        with noted_lost_channels() as losing:
+            annotated = self.selection.apply(checked(case, source))
         tiles = [(name, *renumbered(tile, case)) for name, tile in _tiles(case.name, annotated, tiling)]
         for name, *_ in tiles:
             if name in self.done.groups:
                 raise NucplanError(f"{case.origin} gives a second case of the name '{name}'; rename the image.")
         self._same_format(case, ImageFormat.of(annotated.image, source.markers))
         whole = areas_of(annotated.instances)
-        remarks = dict(annotated.remarks) | ({} if annotated.class_of else {WITHOUT_NUCLEUS: 1})
-        image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), remarks)
+        remarks = counted([(WITHOUT_NUCLEUS, int(not annotated.class_of)), (LOST_CHANNEL, int(bool(losing)))])
+        image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), {**annotated.remarks, **remarks})
         for name, tile, source_ids in tiles:
             self._write(name, part, tile)
             names = [self.selection.names[tile.class_of[i] - 1] for i in range(1, len(source_ids) + 1)]

@@ -23,6 +23,7 @@ from nucplan.files import read_json, write_json
 NUCLEI, CONVERSION = "nuclei.csv", "conversion.json"
 # The remark that counts them; whoever made them must say whether they are background or not annotated.
 WITHOUT_NUCLEUS = "images without a nucleus"
+LOST_CHANNEL = "images whose last channel, such as transparency, was left out"
 COLUMNS = ("case", "id", "class", "area_px", "source_image", "source_id", "cut")
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from nucplan.cli.convert import main
 from nucplan.cli.time_limit import TimeIsOver
@@ -15,6 +18,7 @@ from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.record import read_record
 from nucplan.datasets.reservation import new_dataset, reserved
 from nucplan.datasets.synthetic import write_synthetic
+from nucplan.images import read_image, write_label_map
 from nucplan.layout import find_dataset, resolve_roots
 
 
@@ -134,3 +138,30 @@ def test_a_conversion_that_was_stopped_is_to_be_repeated(
     assert main(["folder", str(source), "7", "Demo", "--root", str(tmp_path / "root")]) == code
     assert "stopped; nothing was written, repeat the command." in capsys.readouterr().err
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
+def test_a_full_disk_is_named_with_the_way_out(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, assert_refused: Callable, number: int
+):
+    def full(*_: object) -> None:
+        raise OSError(number, "No room")
+
+    monkeypatch.setattr("nucplan.datasets.conversion.write_image", full)
+    code = main(["folder", str(source), "7", "Demo", "--root", str(tmp_path / "root")])
+    assert_refused(code, f"{tmp_path / 'root' / 'nnUNet_raw' / 'Dataset007_Demo'} cannot be", "No room; free space")
+
+
+def test_what_was_counted_is_said(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    shutil.copytree(source, tmp_path / "copy")
+    image, label = (next((tmp_path / "copy" / kind).glob("image_002.*")) for kind in ("images", "labels"))
+    pixels = read_image(image)
+    image.unlink()
+    tifffile.imwrite(image.with_suffix(".tif"), np.dstack([pixels, pixels[..., 0]]), photometric="rgb")
+    write_label_map(label.with_suffix(".tif"), np.zeros(pixels.shape[:2], np.int32))
+    for table in (tmp_path / "copy" / "classes").glob("image_002.*"):
+        table.with_suffix(".json").write_text("{}")
+    assert main(["folder", str(tmp_path / "copy"), "7", "Demo", "--root", str(tmp_path / "root")]) == 0
+    said = capsys.readouterr().out
+    assert "counted: 1 image without a nucleus" in said
+    assert "counted: 1 image whose last channel, such as transparency, was left out" in said
