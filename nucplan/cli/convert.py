@@ -24,6 +24,8 @@ EXAMPLES = """  nucplan_convert folder my_images 1 Breast
   nucplan_convert --list dsb2018
 """
 SHOWN_FAULTS = 20
+# A smaller tile holds hardly a whole nucleus.
+SMALLEST_TILE = 32
 
 
 class ListFormats(argparse.Action):
@@ -158,11 +160,15 @@ def _skipped(faults: Sequence[str]) -> list[str]:
 
 def _wishes(arguments: argparse.Namespace) -> Wishes:
     from nucplan.datasets.conversion import Wishes
+    from nucplan.datasets.raw import check_pixel_size
     from nucplan.datasets.tiling import Tiling
 
     if arguments.overlap and arguments.tile is None:
         raise NucplanError(f"--overlap {arguments.overlap} has no meaning without --tile; give the size of a tile.")
     tiling = None if arguments.tile is None else Tiling(arguments.tile, arguments.overlap)
+    if tiling and tiling.size < SMALLEST_TILE:
+        raise NucplanError(f"--tile {tiling.size} is too small for whole nuclei; give {SMALLEST_TILE} or more.")
+    check_pixel_size(arguments.mpp, "--mpp")
     return Wishes(arguments.test_split, tiling, arguments.classes, arguments.skip_bad)
 
 

@@ -24,6 +24,7 @@ from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, naming_full_disk, write_json
 from nucplan.images import noted_lost_channels, write_image, write_label_map
 from nucplan.layout import Dataset
+from nucplan.wording import number_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Conversion:
 
 
 def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
-    """``source`` with the groups of a table that ``origin`` names.
+    """``source`` with the groups of a table that ``origin`` names; images that are only there are a remark.
 
     Raises
     ------
@@ -69,7 +70,13 @@ def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
     for case in source.cases:
         if case.name not in groups:
             raise NucplanError(f"{origin} has no group for the image {case.name}; add it.")
-    return replace(source, groups=groups)
+    unknown = sorted(groups.keys() - {case.name for case in source.cases})
+    told = (
+        [f"{origin} names {number_of(len(unknown), 'images')} that the source lacks, first {unknown[0]}."]
+        if unknown
+        else []
+    )
+    return replace(source, groups=groups, remarks=(*source.remarks, *told))
 
 
 def write_raw(
