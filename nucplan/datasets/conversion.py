@@ -70,13 +70,11 @@ def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
     for case in source.cases:
         if case.name not in groups:
             raise NucplanError(f"{origin} has no group for the image {case.name}; add it.")
-    unknown = sorted(groups.keys() - {case.name for case in source.cases})
-    told = (
-        [f"{origin} names {number_of(len(unknown), 'images')} that the source lacks, first {unknown[0]}."]
-        if unknown
-        else []
+    unknown = groups.keys() - {case.name for case in source.cases}
+    more = (
+        f"{origin} names {number_of(len(unknown), 'images')} that the source lacks, first {min(unknown, default='')}."
     )
-    return replace(source, groups=groups, remarks=(*source.remarks, *told))
+    return replace(source, groups=groups, remarks=(*source.remarks, *([more] if unknown else [])))
 
 
 def write_raw(
