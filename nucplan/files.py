@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -160,6 +161,21 @@ def refuse_unwritable(folder: str | os.PathLike) -> None:
     there = _closest(Path(folder))
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise NucplanError(f"{there} cannot be written; make it writable or choose another folder.")
+
+
+# A full disk, a used-up quota, a limit to the size of files.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Within the block, what the system says of a full disk names ``folder``; by itself it names nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            error.filename = str(folder)
+        raise
 
 
 def free_bytes(folder: str | os.PathLike) -> int:

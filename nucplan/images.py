@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import cv2
@@ -17,6 +20,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
+_losing_a_channel: ContextVar[set[Path] | None] = ContextVar("losing_a_channel", default=None)
 
 
 def images_by_stem(folder: str | os.PathLike, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
@@ -57,10 +61,24 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     path = Path(path)
     content = _read_bytes(path, IMAGE_SUFFIXES)
     is_tiff = path.suffix.lower() in TIFF_SUFFIXES
-    image = _grey_or_rgb(decode_tiff(path, colours=True) if is_tiff else decode_picture(content), path)
+    pixels = decode_tiff(path, colours=True) if is_tiff else decode_picture(content)
+    image = _grey_or_rgb(pixels, path)
+    lost = _losing_a_channel.get()
+    if lost is not None and pixels.ndim == 3 and pixels.shape[2] in (2, 4) and np.ptp(pixels[..., -1]):
+        lost.add(path)
     if image.dtype not in (np.uint8, np.uint16):
         raise NucplanError(f"{path} holds {image.dtype} pixels; save it with 8 or 16 bits per channel.")
     return np.ascontiguousarray(image)
+
+
+@contextmanager
+def noted_lost_channels() -> Iterator[set[Path]]:
+    """The pictures that `read_image` reads within the block and drops a channel of that is not the same everywhere."""
+    token = _losing_a_channel.set(set())
+    try:
+        yield _losing_a_channel.get()
+    finally:
+        _losing_a_channel.reset(token)
 
 
 def read_label_map(path: str | os.PathLike) -> np.ndarray:

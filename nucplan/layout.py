@@ -20,6 +20,8 @@ FINAL, LATEST = "checkpoint_final.pth", "checkpoint_latest.pth"
 FOLDS = (0, 1, 2, 3, 4)
 # Beside the models of a dataset: which of them predict together where none is named.
 CHOICE = "inference.json"
+# File systems take names of 255 bytes; temporary ones add the host and a process to that of a dataset.
+MAX_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,16 @@ def dataset_folder_name(dataset_id: int, name: str) -> str:
     Raises
     ------
     NucplanError
-        If the id is not 1 to 999 or the name has characters other than letters, digits, ``_`` and ``-``.
+        If the id is not 1 to 999, or the name is too long or has characters other than letters, digits, ``_``, ``-``.
     """
     if not 1 <= dataset_id <= 999:
         raise NucplanError(f"The dataset id {dataset_id} is not a number from 1 to 999; choose another one.")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise NucplanError(f"The dataset name '{name}' may hold only letters, digits, '_' and '-'; choose another one.")
+    if len(name) > MAX_NAME:
+        raise NucplanError(
+            f"The dataset name '{name[:20]}...' has {len(name)} characters; choose one of at most {MAX_NAME}."
+        )
     return f"Dataset{dataset_id:03d}_{name}"
 
 
@@ -159,9 +165,14 @@ def find_dataset(roots: Roots, id_or_name: str | int) -> Dataset:
     found = [d for d in datasets if text in (d.folder_name, d.name) or (text.isdigit() and int(text) == d.id)]
     if len(found) == 1:
         return found[0]
+    if found:
+        names = ", ".join(d.folder_name for d in found)
+        raise NucplanError(
+            f"Dataset '{text}' is ambiguous under {roots.raw.parent} ({names}); give the whole name of one of these "
+            "folders, or remove the others."
+        )
     listing = ", ".join(d.folder_name for d in datasets) or "none yet"
-    problem = "is ambiguous" if found else "does not exist"
     raise NucplanError(
-        f"Dataset '{text}' {problem} under {roots.raw.parent} (there: {listing}); "
+        f"Dataset '{text}' does not exist under {roots.raw.parent} (there: {listing}); "
         "make it with nucplan_convert, or pass --root."
     )

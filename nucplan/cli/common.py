@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from nucplan.cli.time_limit import TimeIsOver, ended_by_scheduler
 from nucplan.errors import NucplanError
+from nucplan.files import FULL
 from nucplan.progress import progress as progress
 
 EXIT_BAD_INPUT = 2
@@ -58,12 +59,19 @@ def numbers(option: str, text: str, highest: int | None = None) -> tuple[int, ..
     return tuple(found)
 
 
+GOES_ON = "what was finished is kept, the same command goes on from there"
+
+
 def run(
-    command: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
+    command: Callable[[argparse.Namespace], None],
+    made: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    stopped: str = GOES_ON,
 ) -> int:
     """Parse ``argv``, run ``command`` and return its exit code.
 
     0, 2 for bad input, 75 after SIGTERM, SIGUSR1 or SIGHUP (the machine is taken back), 130 after Ctrl-C.
+    ``stopped`` says what is left after either.
     """
     arguments = made.parse_args(argv)
     # OpenMP threads that spin for long while they wait stall each other as soon as two programs share the cores.
@@ -78,9 +86,7 @@ def run(
         print(f"{made.prog}: {_sentence(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except (KeyboardInterrupt, TimeIsOver) as stop:
-        print(
-            f"\n{made.prog}: stopped; what was finished is kept, the same command goes on from there.", file=sys.stderr
-        )
+        print(f"\n{made.prog}: stopped; {stopped}.", file=sys.stderr)
         return EXIT_AGAIN if isinstance(stop, TimeIsOver) else EXIT_INTERRUPTED
     return 0
 
@@ -89,4 +95,6 @@ def _sentence(error: OSError) -> str:
     """What the system refused: a path that is a file, a folder that may not be read, a full disk."""
     # Not every OSError has a path or a number: a full disk names no file, a library may raise a text alone.
     problem = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    return f"{problem}." if error.filename is None else f"{error.filename} cannot be read or written: {problem}."
+    if error.filename is not None:
+        problem = f"{error.filename} cannot be read or written: {problem}"
+    return f"{problem}; free space or raise the quota there." if error.errno in FULL else f"{problem}."

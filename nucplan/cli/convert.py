@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
-from nucplan.layout import resolve_roots
+from nucplan.layout import Dataset, resolve_roots
+from nucplan.wording import number_of
 
 if TYPE_CHECKING:
-    from nucplan.datasets.conversion import Conversion
+    from nucplan.datasets.conversion import Conversion, Wishes
     from nucplan.datasets.source import Format, Source
 
 EXAMPLES = """  nucplan_convert folder my_images 1 Breast
@@ -23,6 +24,8 @@ EXAMPLES = """  nucplan_convert folder my_images 1 Breast
   nucplan_convert --list dsb2018
 """
 SHOWN_FAULTS = 20
+# A smaller tile holds hardly a whole nucleus.
+SMALLEST_TILE = 32
 
 
 class ListFormats(argparse.Action):
@@ -63,22 +66,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--list", metavar="FORMAT", action=ListFormats, nargs="?", help="list the formats, or describe one, and leave"
     )
-    return common.run(convert, made, argv)
+    return common.run(convert, made, argv, stopped="nothing was written, repeat the command")
 
 
 def convert(arguments: argparse.Namespace) -> None:
     """Read, check, write, and say what was written."""
-    from dataclasses import replace
-
     from nucplan.datasets import find_format
-    from nucplan.datasets.conversion import new_dataset, with_groups, write_raw
-    from nucplan.datasets.record import Record
-    from nucplan.datasets.tables import read_group_table
+    from nucplan.datasets.reservation import new_dataset, reserved
 
     found = find_format(arguments.format)
     options = format_options(found, arguments.set, arguments.trust)
     wishes = _wishes(arguments)
     dataset = new_dataset(resolve_roots(arguments.root), arguments.id, arguments.name)
+    with reserved(dataset):
+        _convert_into(dataset, arguments, found, options, wishes)
+
+
+def _convert_into(
+    dataset: Dataset, arguments: argparse.Namespace, found: Format, options: dict[str, Any], wishes: Wishes
+) -> None:
+    from dataclasses import replace
+
+    from nucplan.datasets.conversion import with_groups, write_raw
+    from nucplan.datasets.record import Record
+    from nucplan.datasets.tables import read_group_table
+
     source = found.read(arguments.source, partial(common.progress, description="Reading"), **options)
     if arguments.groups is not None:
         source = with_groups(source, read_group_table(arguments.groups), arguments.groups)
@@ -121,10 +133,11 @@ def summary(done: Conversion, source: Source) -> list[str]:
     record = done.record
     return [
         f"Wrote {done.dataset.raw}",
-        f"  {images.total():,} images ({images['Tr']:,} to train on, {images['Ts']:,} to test on), {groups:,} groups",
-        f"  {done.nuclei_per_class.total():,} nuclei ({per_class or 'none'})",
-        *(f"  left out: {count:,} {reason}" for reason, count in record.total("left_out").items()),
-        *(f"  counted: {count:,} {remark}" for remark, count in record.total("remarks").items()),
+        f"  {number_of(images.total(), 'images')} ({images['Tr']:,} to train on, {images['Ts']:,} to test on), "
+        f"{number_of(groups, 'groups')}",
+        f"  {number_of(done.nuclei_per_class.total(), 'nuclei')} ({per_class})",
+        *(f"  left out: {number_of(count, reason)}" for reason, count in record.total("left_out").items()),
+        *(f"  counted: {number_of(count, remark)}" for remark, count in record.total("remarks").items()),
         *(f"  {remark}" for remark in source.remarks),
         *_skipped(record.skipped),
         *([] if source.mpp else ["  microns per pixel: not known; give --mpp if you know it"]),
@@ -138,16 +151,24 @@ def _skipped(faults: Sequence[str]) -> list[str]:
     if not faults:
         return []
     more = [f"    and {len(faults) - SHOWN_FAULTS:,} more, see conversion.json"] if len(faults) > SHOWN_FAULTS else []
-    return [f"  skipped: {len(faults):,} images", *(f"    {fault}" for fault in faults[:SHOWN_FAULTS]), *more]
+    return [
+        f"  skipped: {number_of(len(faults), 'images')}",
+        *(f"    {fault}" for fault in faults[:SHOWN_FAULTS]),
+        *more,
+    ]
 
 
-def _wishes(arguments: argparse.Namespace) -> Any:
+def _wishes(arguments: argparse.Namespace) -> Wishes:
     from nucplan.datasets.conversion import Wishes
+    from nucplan.datasets.raw import check_pixel_size
     from nucplan.datasets.tiling import Tiling
 
     if arguments.overlap and arguments.tile is None:
         raise NucplanError(f"--overlap {arguments.overlap} has no meaning without --tile; give the size of a tile.")
     tiling = None if arguments.tile is None else Tiling(arguments.tile, arguments.overlap)
+    if tiling and tiling.size < SMALLEST_TILE:
+        raise NucplanError(f"--tile {tiling.size} is too small for whole nuclei; give {SMALLEST_TILE} or more.")
+    check_pixel_size(arguments.mpp, "--mpp")
     return Wishes(arguments.test_split, tiling, arguments.classes, arguments.skip_bad)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.layout import find_dataset, resolve_roots
+from nucplan.wording import number_of
 
 if TYPE_CHECKING:
     from nucplan.datasets.against_record import CaseNuclei, Comparison
@@ -85,9 +86,8 @@ def _compare_with_source(raw: RawDataset, record: Record, arguments: argparse.Na
     source = _read_again(folder, record, arguments.trust)
     track = partial(common.progress, description="Comparing")
     differences = list(differences_from_source(raw, source, record, track))
-    _report(
-        f"the source {folder}", differences, f"every pixel and nucleus of {len(record.images):,} images is the same"
-    )
+    agreement = f"every pixel and nucleus of {number_of(len(record.images), 'images')} is the same"
+    _report(f"the source {folder}", differences, agreement)
 
 
 def _read_again(folder: Path, record: Record, trust: bool) -> Source:
@@ -103,13 +103,15 @@ def _report(what: str, differences: Sequence[str], agreement: str) -> None:
     """Say that two agree, or refuse with the first difference and the number of the others."""
     if differences:
         more = f" ({len(differences) - 1:,} more like it)" if len(differences) > 1 else ""
-        raise NucplanError(f"The dataset and {what} differ: {differences[0]}{more}; convert it again if it should not.")
+        raise NucplanError(
+            f"The dataset and {what} differ: {differences[0]}{more}; convert again what was not changed on purpose."
+        )
     print(f"  agrees with {what}: {agreement}")
 
 
 def _agreement(compared: Comparison) -> str:
     pieces = "" if compared.pieces == compared.nuclei else f", which tiles cut into {compared.pieces:,}"
-    return f"{compared.nuclei:,} nuclei of {compared.images:,} images{pieces}"
+    return f"{number_of(compared.nuclei, 'nuclei')} of {number_of(compared.images, 'images')}{pieces}"
 
 
 def _counts(raw: RawDataset, cases: Sequence[CaseNuclei]) -> Iterator[str]:
@@ -122,8 +124,11 @@ def _counts(raw: RawDataset, cases: Sequence[CaseNuclei]) -> Iterator[str]:
     named = ", ".join(f"{name} {per_class[name]:,}" for name in info.class_names)
     groups = len(set(info.groups.values()))
     yield f"Checked {raw.dataset.raw}"
-    yield f"  {len(cases):,} images ({parts['Tr']:,} to train on, {parts['Ts']:,} to test on), {groups:,} groups"
-    yield f"  {per_class.total():,} nuclei ({named})"
+    yield (
+        f"  {number_of(len(cases), 'images')} ({parts['Tr']:,} to train on, {parts['Ts']:,} to test on), "
+        f"{number_of(groups, 'groups')}"
+    )
+    yield f"  {number_of(per_class.total(), 'nuclei')} ({named})"
     yield f"  microns per pixel: {'not known' if info.mpp is None else info.mpp}"
     yield f"  {licence_notice(info.licence)}"
 

@@ -76,13 +76,15 @@ def compare_with_record(raw: RawDataset, found: Iterable[CaseNuclei], record: Re
         f"{CONVERSION} has the case {c}, which the dataset lacks" for c in sorted(recorded - set(on_disk))
     ]
     done.differences += [f"the case {c} is not in {CONVERSION}" for c in sorted(set(on_disk) - recorded)]
-    without_rows, parents = set(recorded), {}
+    without_rows, parents, listed = set(recorded), {}, {}
     for case, rows in read_nuclei(raw.dataset.raw):
         without_rows.discard(case)
         done.pieces += len(rows)
         for row in rows:
             parents.setdefault(row.source_image, set()).add(row.source_id)
-        if case in on_disk:
+        if (twice := _listed_twice(rows, listed.setdefault(case, set()))) is not None:
+            done.differences.append(f"{NUCLEI} lists nucleus {twice} of {case} twice")
+        elif case in on_disk:
             done.differences += _case_differences(on_disk[case], rows, raw.info.class_names)
         else:
             done.differences.append(f"{NUCLEI} has nuclei of the case {case}, which the dataset lacks")
@@ -91,6 +93,15 @@ def compare_with_record(raw: RawDataset, found: Iterable[CaseNuclei], record: Re
     done.differences += _image_differences(record, parents)
     done.nuclei = sum(map(len, parents.values()))
     return done
+
+
+def _listed_twice(rows: list[Row], listed: set[int]) -> int | None:
+    """The first id of ``rows`` that was there before; the others are added to ``listed``."""
+    for row in rows:
+        if row.id in listed:
+            return row.id
+        listed.add(row.id)
+    return None
 
 
 def _case_differences(case: CaseNuclei, rows: list[Row], class_names: tuple[str, ...]) -> list[str]:

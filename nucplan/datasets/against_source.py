@@ -12,6 +12,7 @@ from nucplan.datasets.raw import Part, RawDataset
 from nucplan.datasets.record import Record
 from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.tiling import Tiling
+from nucplan.wording import number_of
 
 
 def differences_from_source(raw: RawDataset, source: Source, record: Record, track: Track = iter) -> Iterator[str]:
@@ -29,6 +30,7 @@ def differences_from_source(raw: RawDataset, source: Source, record: Record, tra
     if selection.names != raw.info.class_names:
         yield f"the source gives the classes {', '.join(selection.names)}, the dataset has {_names(raw)}"
         return
+    yield from _other_facts(raw, source, options)
     tiling = Tiling(options["tile"], options.get("overlap") or 0) if options.get("tile") else None
     yield from _other_images(source, record)
     part_of: dict[str, Part] = {case: part for part in ("Tr", "Ts") for case in raw.cases(part)}
@@ -47,12 +49,29 @@ def differences_from_source(raw: RawDataset, source: Source, record: Record, tra
                 yield f"in the case {name}, {problem}"
 
 
+def _other_facts(raw: RawDataset, source: Source, options: dict) -> Iterator[str]:
+    given = options.get("mpp")
+    facts = {
+        "pixel size": (raw.info.mpp, source.mpp if given is None else given),
+        "licence": (raw.info.licence or None, source.licence or None),
+        "markers": (raw.info.markers, source.markers or None),
+    }
+    for what, (here, there) in facts.items():
+        if here != there:
+            origin = "by --mpp" if what == "pixel size" and given is not None else "there"
+            yield f"the {what} here: {_said(here)}, {origin}: {_said(there)}"
+
+
+def _said(fact: float | str | tuple[str, ...] | None) -> str:
+    return "not known" if fact is None else ", ".join(fact) if isinstance(fact, tuple) else str(fact)
+
+
 def _other_images(source: Source, record: Record) -> Iterator[str]:
     there = {case.name for case in source.cases}
     for name in sorted(record.images.keys() - there):
         yield f"the source no longer has the image {name}"
     if lacking := sorted(there - record.images.keys() - set(record.skipped_images)):
-        yield f"the dataset lacks {len(lacking)} images of the source, of which {lacking[0]} is the first"
+        yield f"the dataset lacks {number_of(len(lacking), 'images')} of the source, of which {lacking[0]} is the first"
 
 
 def _misplaced(case: Case, name: str, part: Part, source: Source, raw: RawDataset, options: dict) -> str | None:
@@ -85,7 +104,7 @@ def _difference(raw: RawDataset, name: str, part: Part, expected: Annotated) -> 
         return f"{_nucleus(expected.instances, first)} is {there} there, {here} here"
     ignored = np.zeros(classes.shape, bool) if expected.ignored is None else expected.ignored
     pixels = int((ignored != ((classes > 0) & (instances == 0))).sum())
-    return f"{pixels} pixels are to ignore in one of them only" if pixels else None
+    return f"the areas to ignore differ by {number_of(pixels, 'pixels')}" if pixels else None
 
 
 def partition_difference(found: np.ndarray, expected: np.ndarray) -> str | None:
@@ -118,7 +137,7 @@ def _first_repeated(ids: np.ndarray) -> int | None:
 
 def _nucleus(labels: np.ndarray, i: int) -> str:
     rows, columns = np.nonzero(labels == i)
-    return f"nucleus {i} ({len(rows)} pixels around row {rows.mean():.0f}, column {columns.mean():.0f})"
+    return f"nucleus {i} ({number_of(len(rows), 'pixels')} around row {rows.mean():.0f}, column {columns.mean():.0f})"
 
 
 def _names(raw: RawDataset, class_id: int | None = None) -> str:

@@ -22,7 +22,7 @@ def check_source(source: Source) -> None:
     Raises
     ------
     NucplanError
-        If there is no image, two have one name, or the pixel size or a name of an image or a class is refused.
+        If there is no image, two have one name, or the pixel size or a name of an image is refused.
     """
     if not source.cases:
         raise NucplanError("The source holds no image; check its path and format.")
@@ -34,12 +34,11 @@ def check_source(source: Source) -> None:
         # Names may come out of a file, and become those of files.
         if not case.name or case.name.startswith(".") or set("/\\") & set(case.name):
             raise NucplanError(f"{case.origin} would be the case '{case.name}', which is no name of a file; rename it.")
-    check_class_names(source.class_names)
     check_pixel_size(source.mpp, "the source")
 
 
 def check_class_names(names: tuple[str, ...]) -> None:
-    """Refuse names that ``dataset.json`` cannot hold.
+    """Refuse names that ``dataset.json`` cannot hold; those of the source may be others, as ``--classes`` renames.
 
     Raises
     ------
@@ -49,7 +48,7 @@ def check_class_names(names: tuple[str, ...]) -> None:
     if len(set(names)) < len(names) or RESERVED_NAMES & set(names) or not 1 <= len(names) <= MAX_CLASSES:
         raise NucplanError(
             f"The class names {', '.join(names)} cannot be used: 1 to {MAX_CLASSES} different names, none of them "
-            "'background' or 'ignore'; rename them."
+            "'background' or 'ignore'; rename them with --classes new=old."
         )
 
 

@@ -10,19 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from nucplan.datasets.annotations.layers import areas_of
+from nucplan.datasets.annotations.layers import areas_of, counted
 from nucplan.datasets.checks import check_class_names, check_source, checked, renumbered
 from nucplan.datasets.class_selection import ClassSelection, select_classes
 from nucplan.datasets.image_format import ImageFormat
 from nucplan.datasets.raw import INSTANCE_SUFFIX, Part
-from nucplan.datasets.record import NUCLEI, ImageRecord, NucleusTable, Record
+from nucplan.datasets.record import LOST_CHANNEL, NUCLEI, WITHOUT_NUCLEUS, ImageRecord, NucleusTable, Record
+from nucplan.datasets.reservation import refuse_taken
 from nucplan.datasets.source import Annotated, Case, Source, Track
 from nucplan.datasets.split import choose_test_groups
 from nucplan.datasets.tiling import Tiling
 from nucplan.errors import NucplanError
-from nucplan.files import atomic_path, write_json
-from nucplan.images import write_image, write_label_map
-from nucplan.layout import Dataset, Roots, dataset_folder_name, known_datasets
+from nucplan.files import atomic_path, naming_full_disk, write_json
+from nucplan.images import noted_lost_channels, write_image, write_label_map
+from nucplan.layout import Dataset
+from nucplan.wording import number_of
 
 
 @dataclass(frozen=True)
@@ -57,26 +59,8 @@ class Conversion:
     nuclei_per_class: Counter[str] = field(default_factory=Counter)
 
 
-def new_dataset(roots: Roots, dataset_id: int, name: str) -> Dataset:
-    """The dataset to write, if its id is free.
-
-    Raises
-    ------
-    NucplanError
-        If the id or the name is not allowed, or the id is taken in any of the three roots.
-    """
-    dataset = Dataset(roots, dataset_folder_name(dataset_id, name))
-    for other in known_datasets(roots):
-        if other.id == dataset_id:
-            raise NucplanError(
-                f"The dataset id {dataset_id} is taken by {other.folder_name} under {roots.raw.parent}; "
-                "choose another id or remove that dataset."
-            )
-    return dataset
-
-
 def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
-    """``source`` with the groups of a table that ``origin`` names.
+    """``source`` with the groups of a table that ``origin`` names; images that are only there are a remark.
 
     Raises
     ------
@@ -86,7 +70,11 @@ def with_groups(source: Source, groups: dict[str, str], origin: Path) -> Source:
     for case in source.cases:
         if case.name not in groups:
             raise NucplanError(f"{origin} has no group for the image {case.name}; add it.")
-    return replace(source, groups=groups)
+    unknown = groups.keys() - {case.name for case in source.cases}
+    more = (
+        f"{origin} names {number_of(len(unknown), 'images')} that the source lacks, first {min(unknown, default='')}."
+    )
+    return replace(source, groups=groups, remarks=(*source.remarks, *([more] if unknown else [])))
 
 
 def write_raw(
@@ -105,7 +93,9 @@ def write_raw(
     Raises
     ------
     NucplanError
-        If anything in the source is refused; nothing is left behind then.
+        If anything in the source is refused, or its id was taken meanwhile; nothing is left behind then.
+    OSError
+        If the disk is full; it names the folder of the dataset.
     """
     wishes = wishes or Wishes()
     if source.faults and not wishes.skip_bad:
@@ -119,7 +109,7 @@ def write_raw(
     done = Conversion(dataset, record or Record("", "", {}))
     done.record.skipped.extend(source.faults)
     done.record.notes.extend(source.remarks)
-    with atomic_path(dataset.raw) as staging:
+    with naming_full_disk(dataset.raw), atomic_path(dataset.raw) as staging:
         staging.mkdir(parents=True)
         with open(staging / NUCLEI, "w", newline="", encoding="utf-8") as handle:
             writer = _Writer(staging, selection, NucleusTable(handle), done)
@@ -131,12 +121,19 @@ def write_raw(
                         raise
                     done.record.skipped.append(str(error))
                     done.record.skipped_images.append(case.name)
-        if not done.images["Tr"]:
-            fault = f"the first fault: {done.record.skipped[0]}" if done.record.skipped else "all are of the test part."
-            raise NucplanError(f"No image of the source can be trained on; {fault}")
+        _refuse_what_teaches_nothing(done)
         write_json(staging / "dataset.json", _dataset_json(source, selection, done, writer))
         done.record.write(staging)
+        refuse_taken(dataset)
     return done
+
+
+def _refuse_what_teaches_nothing(done: Conversion) -> None:
+    if not done.images["Tr"]:
+        fault = f"the first fault: {done.record.skipped[0]}" if done.record.skipped else "all are of the test part."
+        raise NucplanError(f"No image of the source can be trained on; {fault}")
+    if not done.nuclei_per_class:
+        raise NucplanError("No image of the source has a nucleus; check its annotations, and --classes if it is given.")
 
 
 class _Writer:
@@ -153,14 +150,16 @@ class _Writer:
 
         All tiles are checked before the first is written, so that a refused image leaves nothing.
         """
-        annotated = self.selection.apply(checked(case, source))
+        with noted_lost_channels() as losing:
+            annotated = self.selection.apply(checked(case, source))
         tiles = [(name, *renumbered(tile, case)) for name, tile in _tiles(case.name, annotated, tiling)]
         for name, *_ in tiles:
             if name in self.done.groups:
                 raise NucplanError(f"{case.origin} gives a second case of the name '{name}'; rename the image.")
         self._same_format(case, ImageFormat.of(annotated.image, source.markers))
         whole = areas_of(annotated.instances)
-        image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), dict(annotated.remarks))
+        remarks = counted([(WITHOUT_NUCLEUS, int(not annotated.class_of)), (LOST_CHANNEL, int(bool(losing)))])
+        image = ImageRecord(len(annotated.class_of), dict(annotated.left_out), {**annotated.remarks, **remarks})
         for name, tile, source_ids in tiles:
             self._write(name, part, tile)
             names = [self.selection.names[tile.class_of[i] - 1] for i in range(1, len(source_ids) + 1)]

@@ -25,6 +25,8 @@ Part = Literal["Tr", "Ts"]
 MAX_INSTANCES = 32_767
 # A class map is uint8, and holds background and perhaps ignore as well.
 MAX_CLASSES = 254
+# From electron microscopy to slides at the lowest magnification.
+PIXEL_SIZES = 0.01, 100
 INSTANCE_SUFFIX = ".tif"
 
 
@@ -168,9 +170,11 @@ def parse_dataset_json(path: Path) -> RawInfo:
 def check_pixel_size(mpp: Any, origin: str | Path) -> None:
     """Refuse what is neither None nor a plausible number of microns; ``origin`` says where it stands."""
     is_number = isinstance(mpp, int | float) and not isinstance(mpp, bool)
-    if mpp is not None and not (is_number and 0 < mpp < 100):
+    lowest, highest = PIXEL_SIZES
+    if mpp is not None and not (is_number and lowest <= mpp <= highest):
         raise NucplanError(
-            f"The pixel size {mpp!r} of {origin} is not a number of microns; 40x slides have about 0.25."
+            f"The pixel size {mpp!r} of {origin} is not a number of microns from {lowest} to {highest}; 40x slides "
+            "have about 0.25."
         )
 
 

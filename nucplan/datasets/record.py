@@ -21,6 +21,9 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json, write_json
 
 NUCLEI, CONVERSION = "nuclei.csv", "conversion.json"
+# The remark that counts them; whoever made them must say whether they are background or not annotated.
+WITHOUT_NUCLEUS = "images without a nucleus"
+LOST_CHANNEL = "images whose last channel, such as transparency, was left out"
 COLUMNS = ("case", "id", "class", "area_px", "source_image", "source_id", "cut")
 
 
@@ -84,6 +87,14 @@ class Record:
             totals.update(getattr(image, kind))
         return totals
 
+    def totals(self) -> dict[str, Any]:
+        """What all images add up to, as ``conversion.json`` says it."""
+        return {
+            "nuclei": sum(image.nuclei for image in self.images.values()),
+            "left_out": dict(self.total("left_out")),
+            "remarks": dict(self.total("remarks")),
+        }
+
     def write(self, folder: Path) -> None:
         write_json(
             folder / CONVERSION,
@@ -91,9 +102,7 @@ class Record:
                 "format": self.format,
                 "source": self.source,
                 "options": self.options,
-                "nuclei": sum(image.nuclei for image in self.images.values()),
-                "left_out": dict(self.total("left_out")),
-                "remarks": dict(self.total("remarks")),
+                **self.totals(),
                 "skipped": self.skipped,
                 "notes": self.notes,
                 "skipped_images": self.skipped_images,
@@ -118,7 +127,7 @@ def read_record(folder: Path) -> Record | None:
     Raises
     ------
     NucplanError
-        If the file is damaged.
+        If the file is damaged, or a number of all images is not what they add up to.
     """
     path = folder / CONVERSION
     if not path.is_file():
@@ -127,9 +136,13 @@ def read_record(folder: Path) -> Record | None:
     try:
         images = {name: ImageRecord(**image) for name, image in content["images"].items()}
         texts = content["skipped"], content["notes"], content["skipped_images"]
-        return Record(content["source"], content["format"], dict(content["options"]), images, *texts)
+        record = Record(content["source"], content["format"], dict(content["options"]), images, *texts)
+        wrong = [key for key, total in record.totals().items() if content[key] != total]
     except (KeyError, TypeError, AttributeError):
         raise NucplanError(f"{path} is not a record of a conversion; restore it, or delete it to go without.") from None
+    if wrong:
+        raise NucplanError(f"{path}: '{wrong[0]}' is not what its images add up to; restore it.")
+    return record
 
 
 def read_nuclei(folder: Path) -> Iterator[tuple[str, list[Row]]]:

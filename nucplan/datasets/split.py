@@ -30,7 +30,7 @@ def choose_test_groups(group_of_images: Iterable[str], fraction: float) -> set[s
     """
     sizes = Counter(group_of_images)
     if not 0 < fraction < 1:
-        raise NucplanError(f"The test share {fraction} is not between 0 and 1; 0.2 sets a fifth of the images aside.")
+        raise NucplanError(f"--test-split {fraction} is not between 0 and 1; 0.2 sets a fifth of the images aside.")
     if len(sizes) < 2:
         raise NucplanError("A test part needs at least two groups, and this dataset has one; leave --test-split out.")
     order = sorted(sizes, key=lambda group: hashlib.sha256(group.encode()).digest())

@@ -94,10 +94,14 @@ def _json_pairs(text: str, path: Path) -> Iterable[tuple[str, object]]:
 
 
 def _csv_pairs(text: str, path: Path, columns: tuple[str, str]) -> Iterable[tuple[str, str]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    if not set(columns) <= set(rows.fieldnames or ()):
+    # Where a comma parts decimals, spreadsheets part columns by semicolons.
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    lines = [[cell.strip() for cell in row] for row in rows if row]
+    if not lines or not set(columns) <= set(lines[0]):
         raise NucplanError(f"{path} needs a first line with the columns {' and '.join(columns)}.")
-    pairs = [(row[columns[0]], row[columns[1]]) for row in rows]
+    named = [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+    pairs = [(line.get(columns[0], ""), line.get(columns[1], "")) for line in named]
     if any(not key or not value for key, value in pairs):
         raise NucplanError(f"{path} has a line without {columns[0]} or {columns[1]}; fill it in or remove it.")
     return pairs

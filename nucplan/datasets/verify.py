@@ -10,6 +10,7 @@ from nucplan.datasets.raw import MAX_INSTANCES, Part, RawDataset, RawInfo
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.layout import Dataset
+from nucplan.wording import number_of
 
 PARTS: tuple[Part, ...] = ("Tr", "Ts")
 
@@ -39,8 +40,8 @@ def _verify_counts(raw: RawDataset) -> None:
         raise NucplanError(f"{raw.dataset.part('images')} holds no image; make the dataset with nucplan_convert.")
     if found != expected:
         raise NucplanError(
-            f"{raw.dataset.dataset_json} says numTraining {expected}, but imagesTr has {found} cases; "
-            "correct the number or restore the images."
+            f"{raw.dataset.dataset_json} says numTraining {expected}, but imagesTr has {number_of(found, 'cases')}; "
+            "restore the images that are missing, or correct the number."
         )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import tifffile
 
 from nucplan.datasets import find_format
-from nucplan.datasets.conversion import new_dataset, write_raw
+from nucplan.datasets.conversion import write_raw
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.layout import resolve_roots
 

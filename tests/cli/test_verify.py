@@ -130,6 +130,18 @@ def _edit_record(raw: RawDataset, change: Callable[[dict], None]) -> None:
 
 def _one_more(content: dict) -> None:
     content["images"]["image_000"]["nuclei"] += 1
+    content["nuclei"] += 1
+
+
+def _forget_image(content: dict) -> None:
+    content["nuclei"] -= content["images"].pop("image_000")["nuclei"]
+
+
+def _row_twice(raw: RawDataset, place: int) -> None:
+    path = raw.dataset.raw / "nuclei.csv"
+    rows = path.read_text().splitlines()
+    rows.insert(place, rows[4])
+    path.write_text("\n".join(rows))
 
 
 CHANGED = {
@@ -140,8 +152,17 @@ CHANGED = {
         lambda raw: _edit_record(raw, _one_more),
         r"image_000 of the source gave \d+ nuclei by conversion.json, but \d+ by nuclei.csv",
     ),
+    "a total is wrong": (
+        lambda raw: _edit_record(raw, lambda c: c.update(nuclei=c["nuclei"] + 1)),
+        r"conversion.json: 'nuclei' is not what its images add up to",
+    ),
+    "a row is doubled": (lambda raw: _row_twice(raw, 5), r"nuclei.csv lists nucleus 4 of image_000 twice"),
+    "a row is doubled elsewhere": (
+        lambda raw: _row_twice(raw, 10**9),
+        r"nuclei.csv lists nucleus 4 of image_000 twice",
+    ),
     "an image is not recorded": (
-        lambda raw: _edit_record(raw, lambda c: c["images"].pop("image_000")),
+        lambda raw: _edit_record(raw, _forget_image),
         r"case image_000 is not in conversion.json",
     ),
     "the record is no record": (lambda raw: _edit_record(raw, lambda c: c.pop("images")), r"is not a record"),

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from nucplan.errors import NucplanError
-from nucplan.images import images_by_stem, read_image, read_label_map, write_image, write_label_map
+from nucplan.images import images_by_stem, noted_lost_channels, read_image, read_label_map, write_image, write_label_map
 
 RGB = np.random.default_rng(1).integers(0, 255, (20, 30, 3), np.uint8)
 
@@ -38,6 +38,19 @@ def test_alpha_is_dropped_and_colours_keep_their_order(tmp_path: Path):
     tifffile.imwrite(tmp_path / "y.tif", rgba, photometric="rgb", extrasamples=("unassalpha",))
     np.testing.assert_array_equal(read_image(tmp_path / "x.png"), RGB)
     np.testing.assert_array_equal(read_image(tmp_path / "y.tif"), RGB)
+
+
+@pytest.mark.parametrize("alpha", [7, None])
+def test_a_dropped_channel_is_noted_where_it_says_something(tmp_path: Path, alpha: int | None):
+    last = RGB[..., 0] if alpha is None else np.full(RGB.shape[:2], alpha, np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", np.dstack([RGB, last]), photometric="rgb", extrasamples=("unspecified",))
+    cv2.imwrite(str(tmp_path / "y.png"), np.dstack([RGB, last]))
+    write_image(tmp_path / "z.png", RGB)
+    paths = [tmp_path / name for name in ("x.tif", "y.png", "z.png")]
+    with noted_lost_channels() as noted:
+        for path in paths:
+            read_image(path)
+    assert noted == (set(paths[:2]) if alpha is None else set())
 
 
 def test_planar_tiff_and_single_page_stack_are_resolved(tmp_path: Path):

@@ -34,11 +34,18 @@ def test_an_unknown_dataset_is_refused_with_a_list_of_those_that_exist(tmp_path)
 def test_an_ambiguous_name_is_refused(tmp_path):
     for name in ("Dataset007_Breast", "Dataset008_Breast"):
         (tmp_path / "nnUNet_raw" / name).mkdir(parents=True)
-    with pytest.raises(NucplanError, match="ambiguous"):
+    with pytest.raises(NucplanError, match=r"ambiguous .*\(Dataset007_Breast, Dataset008_Breast\); give the whole"):
         find_dataset(resolve_roots(tmp_path), "Breast")
+    assert find_dataset(resolve_roots(tmp_path), "Dataset008_Breast").id == 8
 
 
 @pytest.mark.parametrize(("dataset_id", "name"), [(0, "A"), (1000, "A"), (1, "two words"), (1, ""), (1, "../up")])
 def test_a_name_that_is_no_folder_name_is_refused(dataset_id, name):
     with pytest.raises(NucplanError, match="choose another one"):
         dataset_folder_name(dataset_id, name)
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_refused():
+    assert len(dataset_folder_name(1, "A" * 100)) == 111
+    with pytest.raises(NucplanError, match="has 101 characters; choose one of at most 100"):
+        dataset_folder_name(1, "A" * 101)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucplan.datasets.conversion import new_dataset, write_raw
+from nucplan.datasets.conversion import write_raw
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Source
 from nucplan.datasets.verify import verify_raw
 from nucplan.images import write_image, write_label_map

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nucplan.datasets.against_source import differences_from_source, partition_difference
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.record import Record
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.tiling import Tiling
 from nucplan.errors import NucplanError
@@ -61,7 +62,7 @@ WORDS = {
     ),
     "split": (lambda m: m.__setitem__((slice(2, 6), slice(2, 4)), 3), r"nucleus 1 .* is in 2 pieces"),
     "missing": (lambda m: m.__setitem__(m == 2, 0), r"nucleus 2 .* is missing"),
-    "new": (lambda m: m.__setitem__((9, 9), 3), r"nucleus 3 \(1 pixels around row 9, column 9\) covers"),
+    "new": (lambda m: m.__setitem__((9, 9), 3), r"nucleus 3 \(1 pixel around row 9, column 9\) covers"),
     "smaller": (lambda m: m.__setitem__((2, 2), 0), r"nucleus 1 .* has lost pixels"),
     "larger": (lambda m: m.__setitem__((1, 2), 1), r"nucleus 1 .* covers pixels that are background"),
 }
@@ -102,7 +103,7 @@ OTHER = {
     ),
     "an area to ignore": (
         source_of(a=GOOD, b=GOOD._replace(ignored=None)),
-        r"in the case b.*, \d+ pixels are to ignore in one of them only",
+        r"in the case b.*, the areas to ignore differ by \d+ pixels",
     ),
     "a pixel": (
         source_of(a=GOOD, b=GOOD._replace(image=GOOD.image + 1)),
@@ -121,7 +122,13 @@ OTHER = {
         "in the case b.*, it is in imagesTr, there it belongs to imagesTs",
     ),
     "the classes": (replace(source_of(a=GOOD, b=GOOD), class_names=("x", "y")), "the source gives the classes x, y"),
-    "an image more": (source_of(a=GOOD, b=GOOD, c=GOOD), "lacks 1 images of the source, of which c is the first"),
+    "the pixel size": (replace(source_of(a=GOOD, b=GOOD), mpp=0.5), "the pixel size here: not known, there: 0.5"),
+    "the licence": (replace(source_of(a=GOOD, b=GOOD), licence="CC0"), "the licence here: not known, there: CC0"),
+    "the markers": (
+        replace(source_of(a=GOOD, b=GOOD), markers=("x", "y", "z")),
+        "the markers here: not known, there: x, y, z",
+    ),
+    "an image more": (source_of(a=GOOD, b=GOOD, c=GOOD), "lacks 1 image of the source, of which c is the first"),
     "an image less": (source_of(a=GOOD), "no longer has the image b"),
 }
 
@@ -150,6 +157,16 @@ def test_images_that_were_skipped_are_not_missed(roots: Roots):
     assert list(differences_from_source(RawDataset(dataset), source, record)) == []
     # A fault that names no image excuses the lack of none.
     record.skipped_images.clear()
-    assert "lacks 1 images of the source, of which b" in next(
+    assert "lacks 1 image of the source, of which b" in next(
         differences_from_source(RawDataset(dataset), source, record)
     )
+
+
+def test_a_pixel_size_that_was_given_is_not_that_of_the_source(roots: Roots):
+    source, record = replace(source_of(a=GOOD), mpp=0.25), Record("", "", {"mpp": 0.5})
+    dataset = write_raw(replace(source, mpp=0.5), new_dataset(roots, 1, "One"), record=record).dataset
+    assert list(differences_from_source(RawDataset(dataset), source, record)) == []
+    record.options["mpp"] = 1.0
+    assert list(differences_from_source(RawDataset(dataset), source, record)) == [
+        "the pixel size here: 0.5, by --mpp: 1.0"
+    ]

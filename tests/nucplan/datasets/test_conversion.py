@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from nucplan.datasets import find_format
-from nucplan.datasets.conversion import Wishes, new_dataset, with_groups, write_raw
+from nucplan.datasets.conversion import Wishes, with_groups, write_raw
 from nucplan.datasets.formats import folder
-from nucplan.datasets.raw import RawDataset, parse_dataset_json
+from nucplan.datasets.raw import RawDataset, check_pixel_size, parse_dataset_json
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
+from nucplan.datasets.tables import read_group_table
 from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
 from nucplan.images import read_image, read_label_map, write_image, write_label_map
@@ -239,7 +241,7 @@ def test_too_many_instances_are_refused_with_the_advice_to_tile(roots: Roots, tm
         write_raw(more, new_dataset(roots, 2, "More"))
 
 
-@pytest.mark.parametrize("mpp", [0, -1, "0.25", 1000, True])
+@pytest.mark.parametrize("mpp", [0, -1, 0.009, "0.25", 101, float("nan"), True])
 def test_a_pixel_size_that_is_none_is_refused(plain_folder: Path, roots: Roots, mpp: object):
     (plain_folder / "dataset.json").write_text(json.dumps({"mpp": mpp}))
     with pytest.raises(NucplanError, match=r"pixel size .*dataset\.json"):
@@ -252,6 +254,39 @@ def test_groups_from_a_table_must_name_every_image(plain_folder: Path):
     assert named.groups == dict.fromkeys("abcde", "one")
     with pytest.raises(NucplanError, match=r"groups\.csv.*image e"):
         with_groups(source, dict.fromkeys("abcd", "one"), Path("groups.csv"))
+
+
+def test_images_that_only_a_table_of_groups_has_are_told(plain_folder: Path):
+    source = folder.read(plain_folder)
+    assert with_groups(source, dict.fromkeys("abcde", "one"), Path("groups.csv")).remarks == source.remarks
+    more = with_groups(source, dict.fromkeys("abcdexy", "one"), Path("groups.csv"))
+    assert more.remarks[-1] == "groups.csv names 2 images that the source lacks, first x."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,group\na,one\nb,two\n",
+        "image;group\na;one\nb;two\n",
+        "image, group\r\na, one\r\n b , two\r\n\r\n",
+        "number\timage\tgroup\n1\ta\tone\n2\tb\ttwo\n",
+    ],
+)
+def test_a_table_of_groups_is_read_whatever_parts_its_columns(tmp_path: Path, text: str):
+    (tmp_path / "groups.csv").write_text(text, newline="")
+    assert read_group_table(tmp_path / "groups.csv") == {"a": "one", "b": "two"}
+
+
+@pytest.mark.parametrize("line", ["b", "b,", ",two"])
+def test_a_line_that_lacks_its_group_is_refused(tmp_path: Path, line: str):
+    (tmp_path / "groups.csv").write_text(f"image,group\na,one\n{line}\n")
+    with pytest.raises(NucplanError, match="has a line without image or group"):
+        read_group_table(tmp_path / "groups.csv")
+
+
+@pytest.mark.parametrize("mpp", [0.01, 100])
+def test_every_plausible_pixel_size_is_taken(mpp: float):
+    check_pixel_size(mpp, "it")
 
 
 def test_groups_from_a_table_replace_the_incomplete_ones_of_the_source(plain_folder: Path, roots: Roots):

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
 from nucplan.datasets.record import ImageRecord, Record, read_nuclei, read_record
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.tiling import Tiling
 from nucplan.datasets.verify import verify_raw
@@ -83,6 +84,25 @@ def test_a_row_for_every_nucleus_of_the_dataset_and_no_other(roots: Roots):
     assert rows == expected
 
 
+def without_nucleus() -> Annotated:
+    return Annotated(np.zeros((12, 16), np.uint8), np.zeros((12, 16), np.int32), {})
+
+
+def test_images_without_a_nucleus_are_counted(roots: Roots):
+    done = write_raw(source(good, without_nucleus, without_nucleus), new_dataset(roots, 1, "One"))
+    content = json.loads((done.dataset.raw / "conversion.json").read_text())
+    assert content["remarks"]["images without a nucleus"] == 2
+
+
+def test_a_class_of_a_reserved_name_can_be_renamed(roots: Roots):
+    reserved = Source(source(good).cases, ("background", "stroma", "dead"))
+    dataset = new_dataset(roots, 1, "One")
+    with pytest.raises(NucplanError, match="rename them with --classes new=old"):
+        write_raw(reserved, dataset)
+    write_raw(reserved, dataset, Wishes(classes="stroma,rest=*"))
+    assert RawDataset(dataset).info.class_names == ("stroma", "rest")
+
+
 def test_skip_bad_lists_what_it_skips_and_goes_on(roots: Roots):
     faulty = source(good, bad, good, faults=("masks/x.png has no image; add it.",))
     done = write_raw(faulty, new_dataset(roots, 1, "One"), Wishes(skip_bad=True))
@@ -130,6 +150,7 @@ REFUSED = {
         Wishes(skip_bad=True),
         "can be trained on; the first fault: .*b.png",
     ),
+    "no nucleus at all": (source(without_nucleus, without_nucleus), Wishes(), "No image of the source has a nucleus"),
     "an unknown class": (source(good), Wishes(classes="tumor"), "no class 'tumor'"),
     "a reserved class": (source(good), Wishes(classes="ignore=tumour"), "'background' or 'ignore'"),
     "a test part alone": (

@@ -15,8 +15,9 @@ from hypothesis.extra.numpy import arrays
 
 from nucplan.datasets import find_format
 from nucplan.datasets.against_source import partition_difference
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.synthetic import write_synthetic
 from nucplan.images import read_label_map, write_image, write_label_map
 from nucplan.inference.geojson import write_geojson

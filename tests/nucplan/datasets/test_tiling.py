@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucplan.datasets.annotations.layers import areas_of
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
 from nucplan.datasets.tiling import Tiling
 from nucplan.datasets.verify import verify_raw

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.formats import folder
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
 from nucplan.images import write_image, write_label_map

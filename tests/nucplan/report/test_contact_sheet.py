@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from nucplan.datasets.against_record import CaseNuclei, nuclei_on_disk
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.raw import RawDataset
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import Annotated, Case, Source
+from nucplan.images import write_image, write_label_map
 from nucplan.layout import resolve_roots
 from nucplan.palette import class_colour
 from nucplan.report.contact_sheet import PANEL_SIDE, choose_cases, densest_window, draw_contact_sheet
@@ -111,7 +113,7 @@ def test_what_is_to_be_ignored_is_striped_and_nothing_else(tmp_path):
 
 def test_cases_whose_long_names_differ_in_the_middle_are_told_apart(tmp_path):
     names = [f"TCGA-A2-A0CM-DX1_left-{i}_{'top-1234_bottom-3456_right-56789' * 2}" for i in (3, 4)]
-    load = lambda: Annotated(np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.int32), {})  # noqa: E731
+    load = lambda: Annotated(np.zeros((32, 32), np.uint8), np.pad(np.ones((4, 4), np.int32), 14), {1: 1})  # noqa: E731
     pictures = []
     for place, name in enumerate(names):
         dataset = new_dataset(resolve_roots(tmp_path / str(place)), 1, "Names")
@@ -120,7 +122,11 @@ def test_cases_whose_long_names_differ_in_the_middle_are_told_apart(tmp_path):
 
 
 def test_a_dataset_without_any_nucleus_is_drawn(tmp_path):
-    load = lambda: Annotated(np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.int32), {})  # noqa: E731
+    one = np.pad(np.ones((4, 4), np.int32), 14)
+    load = lambda: Annotated(np.zeros((32, 32), np.uint8), one, {1: 1})  # noqa: E731
     dataset = new_dataset(resolve_roots(tmp_path), 1, "None")
     raw = RawDataset(write_raw(Source([Case("x", tmp_path / "x", load)]), dataset).dataset)
+    # No source without a nucleus is converted, but other tools may have made such a dataset.
+    write_image(raw.classes_path("x"), np.zeros((32, 32), np.uint8))
+    write_label_map(raw.instances_path("x"), np.zeros((32, 32), np.int32))
     assert drawn(raw).ndim == 3

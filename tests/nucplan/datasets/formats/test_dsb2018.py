@@ -10,8 +10,9 @@ import pytest
 
 from nucplan.datasets.against_source import partition_difference
 from nucplan.datasets.annotations.layers import OVERLAP
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.formats import dsb2018
+from nucplan.datasets.reservation import new_dataset
 from nucplan.datasets.source import NO_GROUPS_KNOWN
 from nucplan.errors import NucplanError
 from nucplan.images import read_image, read_label_map, write_image

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from nucplan.datasets.against_source import partition_difference
-from nucplan.datasets.conversion import Wishes, new_dataset, write_raw
+from nucplan.datasets.conversion import Wishes, write_raw
 from nucplan.datasets.formats import folder
+from nucplan.datasets.reservation import new_dataset
 from nucplan.errors import NucplanError
 from nucplan.images import read_image, read_label_map, write_image, write_label_map
 from nucplan.layout import Roots
