@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nucplan.datasets.raw import RawDataset
+from nucplan.ensemble_choice import mean_maps
 from nucplan.errors import NucplanError
 from nucplan.inference.predictor import Predictor
 from nucplan.layout import FINAL, find_dataset, resolve_roots
@@ -57,13 +58,15 @@ def test_the_network_sees_what_it_saw_in_training(trained_root, ensemble, bright
     np.testing.assert_array_equal(seen[0].numpy(), np.asarray(preprocessed)[:, 0])
 
 
-def test_an_ensemble_gives_the_mean_of_the_probabilities_of_its_folds(ensemble):
+def test_an_ensemble_gives_the_mean_of_its_folds_and_a_boundary_as_strong_as_theirs(ensemble):
     image = discs()
     assert len(ensemble.networks) == 2
     folds = [dataclasses.replace(ensemble, networks=[network]).probabilities(image)[0] for network in ensemble.networks]
-    for found, a, b in zip(ensemble.probabilities(image)[0], *folds, strict=True):
-        assert np.abs(a - b).max() > 0.01
-        np.testing.assert_allclose(found, np.mean([a, b], axis=0, dtype=np.float32), atol=2e-3)
+    found, (a, b) = ensemble.probabilities(image)[0], folds
+    assert np.abs(a.semantic - b.semantic).max() > 0.01
+    np.testing.assert_allclose(found.semantic, np.mean([a.semantic, b.semantic], 0, np.float32), atol=2e-3)
+    np.testing.assert_array_equal(found.boundary, mean_maps(folds).boundary)
+    assert np.isin(found.boundary, [a.boundary, b.boundary]).all()
 
 
 def test_an_ensemble_tells_how_far_its_networks_agree_and_one_network_alone_does_not(bright):
