@@ -5,13 +5,11 @@ Source: Vu et al. 2019, Frontiers in Bioengineering and Biotechnology 7, doi 10.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.annotations.instance_maps import SUFFIXES, read_instance_map
-from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.annotations.instance_maps import SUFFIXES, instance_cases
 from nucplan.datasets.finding.picture_folders import find_pairs
-from nucplan.datasets.source import NO_GROUPS_KNOWN, Case, Format, Source, Track
+from nucplan.datasets.source import NO_GROUPS_KNOWN, Format, Source, Track
 
 LAYOUT = """SOURCE/{train,test}/Images/image_00.png   RGB
 SOURCE/{train,test}/Labels/image_00.mat   inst_map (H, W); the stems of train and test are the same
@@ -28,10 +26,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     """
     pairs, faults = find_pairs(folder, SUFFIXES)
     return Source(
-        cases=[
-            Case(name, image, partial(load_labelled, image, labels, read_instance_map), part)
-            for name, image, labels, part in pairs
-        ],
+        cases=instance_cases(pairs),
         citation="CPM17, Vu et al. 2019, doi 10.3389/fbioe.2019.00053",
         faults=faults,
         remarks=(NO_GROUPS_KNOWN,),

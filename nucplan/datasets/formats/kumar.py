@@ -5,14 +5,12 @@ Source: Kumar et al. 2017, IEEE TMI 36, doi 10.1109/TMI.2017.2677499.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from nucplan.datasets.annotations.instance_maps import SUFFIXES, read_instance_map
-from nucplan.datasets.annotations.label_files import load_labelled
+from nucplan.datasets.annotations.instance_maps import SUFFIXES, instance_cases
 from nucplan.datasets.finding.picture_folders import NamedPair, find_pairs
 from nucplan.datasets.finding.tcga import patient
-from nucplan.datasets.source import Case, Format, Source, Track
+from nucplan.datasets.source import Format, Source, Track
 
 LAYOUT = """SOURCE/{train,test_same,test_diff}/Images/<stem>.tif       RGB
 SOURCE/{train,test_same,test_diff}/Labels/<stem>.mat|npy   inst_map (H, W), or the array itself
@@ -30,10 +28,7 @@ def read(folder: Path, track: Track = iter) -> Source:
     """
     pairs, faults = find_pairs(folder, SUFFIXES)
     return Source(
-        cases=[
-            Case(name, image, partial(load_labelled, image, labels, read_instance_map), part)
-            for name, image, labels, part in pairs
-        ],
+        cases=instance_cases(pairs),
         groups={pair.name: _group(pair) for pair in pairs},
         licence=FORMAT.licence,
         citation="Kumar et al. 2017, doi 10.1109/TMI.2017.2677499",
