@@ -185,6 +185,13 @@ def _check_objects(parts: dict[str, Any], path: Path) -> None:
 
 
 def parse_labels(labels: dict[str, Any], path: Path) -> tuple[tuple[str, ...], int | None]:
+    """Names of class 1 to K and the ignore label, if any, from ``labels`` of the ``dataset.json`` at ``path``.
+
+    Raises
+    ------
+    NucplanError
+        If the numbers have gaps, background is not 0, or the ignore label is not the highest.
+    """
     named = {name: value for name, value in labels.items() if name not in ("background", "ignore")}
     values = sorted(v for v in labels.values() if isinstance(v, int))
     if labels.get("background") != 0 or not named or values != list(range(len(labels))):

@@ -32,12 +32,10 @@ class Tiling:
 
     def starts(self, length: int) -> list[int]:
         """Where tiles begin along an axis of ``length`` pixels; the last one is moved back to end with the image."""
+        if length <= self.size:
+            return [0]
         step = self.size - self.overlap
-        return (
-            [min(start, length - self.size) for start in range(0, max(length - self.overlap, 1), step)]
-            if (length > self.size)
-            else [0]
-        )
+        return [min(start, length - self.size) for start in range(0, length - self.overlap, step)]
 
     def cut(self, name: str, annotated: Annotated) -> Iterator[tuple[str, Annotated]]:
         """The tiles of one image, by name ``<name>_y00000_x00000``; an image that fits into one keeps its name."""

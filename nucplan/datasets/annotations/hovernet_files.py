@@ -61,6 +61,7 @@ def load_patch(_: Path, path: Path, classes: int) -> Annotated:
 
 
 def highest_class_of_mat(path: Path) -> int:
+    """The highest class number in a prediction as ``.mat``, 0 without classes; NucplanError if it is damaged."""
     found = read_mat(path, ("inst_map",), ("inst_type", "inst_uid"))
     if "inst_type" not in found:
         return 0
@@ -69,10 +70,12 @@ def highest_class_of_mat(path: Path) -> int:
 
 
 def highest_class_of_json(path: Path) -> int:
+    """The highest class number in a prediction as ``.json``, 0 without classes; NucplanError if it is damaged."""
     return max((_type(number, nucleus, path) for number, nucleus in _nuclei(path).items()), default=0)
 
 
 def highest_class_of_patch(path: Path) -> int:
+    """The highest class number in a training patch, 0 without classes; NucplanError if it is damaged."""
     patch = _patch(path)
     return int(patch[..., 4].max(initial=0)) if patch.shape[2] == CLASSED else 0
 

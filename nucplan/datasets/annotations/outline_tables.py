@@ -33,7 +33,7 @@ class Row(NamedTuple):
         return Outline([self.ring], class_id, centred=len(np.unique(self.ring, axis=0)) > 2)
 
 
-def read_rows(path: Path, columns: Iterable[str] = ()) -> list[Row]:
+def read_outlines(path: Path, columns: Iterable[str] = ()) -> list[Row]:
     """The rows of a table.
 
     Parameters

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nucplan.datasets.annotations.layers import counted
-from nucplan.datasets.annotations.outline_tables import Row, read_rows
+from nucplan.datasets.annotations.outline_tables import Row, read_outlines
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, covered, draw, refuse_other_origin
 from nucplan.datasets.finding.breast_folds import FOLD_OPTION, GROUP_OPTION, GROUPS, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
@@ -83,7 +83,7 @@ def read(folder: Path, track: Track = iter, level: str = "main", group: str = "p
 
 def _load(pair: Pair, mask: Path | None, level: str) -> Annotated:
     image = read_image(pair.image)
-    rows = [row for row in read_rows(pair.annotation, [f"{level}_classification"]) if _label(row, level) != FIELD]
+    rows = [row for row in read_outlines(pair.annotation, [f"{level}_classification"]) if _label(row, level) != FIELD]
     classes = [_class(row, level, pair.annotation) for row in rows]
     boxes = [row.outline() for row in rows if row.is_box]
     outlined = [(row, k) for row, k in zip(rows, classes, strict=True) if not row.is_box]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nucplan.datasets.annotations.layers import components, counted, majority_classes
-from nucplan.datasets.annotations.outline_tables import read_rows
+from nucplan.datasets.annotations.outline_tables import read_outlines
 from nucplan.datasets.annotations.polygons import BOXES, UNCLEAR, Drawn, covered, draw, refuse_other_origin
 from nucplan.datasets.finding.breast_folds import FOLD_OPTION, GROUP_OPTION, GROUPS, slide_of, slides_of_fold
 from nucplan.datasets.finding.files import files_below
@@ -104,7 +104,7 @@ def _read_mask(path: Path) -> np.ndarray:
 
 
 def _from_table(path: Path, shape: tuple[int, int]) -> tuple[Drawn, np.ndarray]:
-    rows = read_rows(path)
+    rows = read_outlines(path)
     boxes = [row.outline() for row in rows if row.is_box]
     drawn = draw([row.outline() for row in rows if not row.is_box], shape)
     ignored = covered(boxes, shape)
