@@ -9,13 +9,13 @@ from nucplan.errors import NucplanError
 
 
 def essence(plans: Mapping[str, Any]) -> dict[str, Any]:
-    """What results depend on in a plan: its decisions and weights, less the reasons and costs, which name a machine."""
+    """What results depend on in a plan: its decisions and weights, less reasons, costs and paths."""
     section = plans.get("nucplan") or {}
     decisions = {name: one["value"] for name, one in section.get("decisions", {}).items()}
     return {
         "configurations": plans.get("configurations"),
         "decisions": decisions,
-        "weights": section.get("weights"),
+        "weights": {name: value for name, value in (section.get("weights") or {}).items() if name != "file"} or None,
     }
 
 

@@ -1,11 +1,13 @@
-"""Plans that differ from the dataset's own plan in seed or encoder, each under its own name."""
+"""Plans that differ from the dataset's own plan in seed, encoder or what is made of it, each under its own name."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nucplan.errors import NucplanError
 from nucplan.files import file_hash
 from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
 
@@ -15,35 +17,71 @@ OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def derive_plans(
-    plans: dict[str, Any],
-    seed: int = 0,
-    encoder: str | None = None,
-    weights: Path | None = None,
-    highest_intensity: float = 255,
-) -> dict[str, Any]:
-    """The plan for another seed, encoder or pretrained weights; the plan itself if nothing differs.
+@dataclass(frozen=True)
+class Variant:
+    """What a training has other than the dataset's own plan; None and False leave it as planned.
 
-    The name says what differs, so that no two runs share a result folder. With weights the encoder is frozen, and the
-    network brings images to the colours that it was pretrained with: ``highest_intensity`` of the dataset tells 8-bit
-    from 16-bit images, mean and deviation are ImageNet's for files with LayerScale, else timm's for the encoder.
+    Attributes
+    ----------
+    seed
+        Of all random numbers.
+    encoder
+        Another encoder by name.
+    weights
+        File with its pretrained weights; it is frozen then, unless ``train_encoder``.
+    train_encoder
+        Go on training a pretrained encoder.
+    with_decoder
+        Take the decoder of the weights file, too; the file is a whole CellViT.
+    injection_blocks
+        Interactions of the config ``cellvta`` that change the tokens, of 1 to 4.
+    cache_features
+        Whether the maps of a frozen encoder are computed once and stored; None leaves it to the plan.
+    """
+
+    seed: int = 0
+    encoder: str | None = None
+    weights: Path | None = None
+    train_encoder: bool = False
+    with_decoder: bool = False
+    injection_blocks: tuple[int, ...] | None = None
+    cache_features: bool | None = None
+
+
+def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: float = 255) -> dict[str, Any]:
+    """The plan of a variant; the plan itself if nothing differs.
+
+    The name says what differs, so that no two runs share a result folder. With weights the network brings images to
+    the colours that its encoder was pretrained with: ``highest_intensity`` of the dataset tells 8-bit from 16-bit
+    images, mean and deviation are ImageNet's for files with LayerScale, else those of the encoder's card.
 
     Raises
     ------
     NucplanError
-        If the weights file does not exist or the encoder is unknown.
+        If the weights file does not exist, the encoder is unknown, or the variant contradicts itself.
     """
     derived = deepcopy(plans)
     suffixes = []
     architecture = derived["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
-    if encoder is not None and encoder != architecture["encoder"]:
-        architecture |= {"encoder": encoder, **OWN_DEPTH}
-        suffixes.append(encoder.replace("/", "-"))
-    if weights is not None:
-        suffixes.append(_use_weights(derived, architecture, weights, 255 if highest_intensity <= 255 else 65535))
-    if seed != 0:
-        derived["nucplan"]["seed"] = seed
-    derived["plans_name"] = plans_name(seed, *suffixes)
+    if variant.weights is None and (variant.train_encoder or variant.with_decoder):
+        option = "--train-encoder" if variant.train_encoder else "--with-decoder"
+        raise NucplanError(f"{option} is about pretrained weights; give them with --weights, or leave it out.")
+    if variant.encoder is not None and variant.encoder != architecture["encoder"]:
+        architecture |= {"encoder": variant.encoder, **OWN_DEPTH}
+        suffixes.append(variant.encoder.replace("/", "-"))
+    if variant.weights is not None:
+        white = 255 if highest_intensity <= 255 else 65535
+        suffixes.append(_use_weights(derived, architecture, variant.weights, white))
+        if variant.train_encoder:
+            architecture["encoder_frozen"] = False
+            suffixes.append("trained")
+        if variant.with_decoder:
+            architecture["decoder"] = "cellvit"
+            derived["nucplan"]["weights"]["decoder"] = True
+            suffixes.append("decoder")
+    if variant.seed != 0:
+        derived["nucplan"]["seed"] = variant.seed
+    derived["plans_name"] = plans_name(variant.seed, *suffixes)
     return derived
 
 

@@ -110,7 +110,7 @@ class NucleusTrainer(nnUNetTrainer):
         super().initialize()
         weights = self.plan.get("weights")
         if weights is not None:
-            report = load_encoder_weights(self.network.encoder, Path(weights["file"]))
+            report = load_encoder_weights(self.network.encoder.plain, Path(weights["file"]))
             self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
 
     @property

@@ -23,7 +23,7 @@ from nucplan.plans import essence
 from nucplan.precision import precision_name
 from nucplan.progress import progress
 from planners.preprocessor import preprocess
-from planners.variants import derive_plans
+from planners.variants import Variant, derive_plans
 from trainers import trainer_class
 
 
@@ -34,9 +34,7 @@ class TrainingRequest:
     config: str
     budget: str = "standard"
     iterations: int | None = None
-    seed: int = 0
-    encoder: str | None = None
-    weights: Path | None = None
+    variant: Variant = Variant()
 
 
 def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
@@ -51,8 +49,8 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     require_plan(dataset)
     base = read_json(dataset.plans())
     highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
-    plans = derive_plans(base, request.seed, request.encoder, request.weights, highest)
-    if request.encoder is not None or request.weights is not None:
+    plans = derive_plans(base, request.variant, highest)
+    if request.variant.encoder is not None or request.variant.weights is not None:
         _refuse_unfit_encoder(dataset, plans, trainer_class(request.config))
     # Data that are up to date are kept; planning that was cut off, or done anew, leaves some that are not.
     preprocess(RawDataset(dataset), plans, progress=progress)
@@ -77,7 +75,7 @@ def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> 
         with warnings.catch_warnings():
             # torch says that nothing is copied, which is the point.
             warnings.simplefilter("ignore", UserWarning)
-            load_encoder_weights(network.encoder, Path(weights["file"]))
+            load_encoder_weights(network.encoder.plain, Path(weights["file"]))
 
 
 def train_fold(

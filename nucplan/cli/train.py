@@ -6,12 +6,16 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 from nucplan.layout import FOLDS, PLANS_NAME
 from nucplan.schedule import BUDGETS, EPOCH
 from trainers import CONFIGS, DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from planners.variants import Variant
 
 EXAMPLES = """\
   nucplan_train 7 0                    one fold
@@ -39,9 +43,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     length.add_argument("--epochs", type=int, metavar="N", help=f"train N epochs of {EPOCH} iterations instead")
     length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    made.add_argument("--encoder", metavar="NAME", help="a timm ViT of patch 8, 14 or 16 (default: the plan's)")
+    made.add_argument(
+        "--encoder", metavar="NAME", help="an encoder of docs/encoders.md, or a timm ViT (default: the plan's)"
+    )
     made.add_argument(
         "--weights", type=Path, metavar="FILE", help="pretrained weights of that encoder, which is then frozen"
+    )
+    made.add_argument("--train-encoder", action="store_true", help="go on training the pretrained encoder")
+    made.add_argument(
+        "--with-decoder", action="store_true", help="start from the decoder of the weights, too: a whole CellViT"
+    )
+    made.add_argument(
+        "--injection-blocks",
+        metavar="1,2,3,4",
+        help="with --config cellvta: the interactions that change the encoder's tokens (default: all four)",
+    )
+    made.add_argument(
+        "--cache-features",
+        action=argparse.BooleanOptionalAction,
+        help="compute the maps of a frozen encoder once and store them (default: where the plan says that it pays)",
     )
     made.add_argument("--wait", action="store_true", help="wait for a fold that another process trains")
     common.add_device(made)
@@ -63,15 +83,28 @@ def _command(arguments: argparse.Namespace) -> None:
     from trainers.run import TrainingRequest, prepare, train_fold
 
     device = choose_device(arguments.device)
-    request = TrainingRequest(
-        arguments.config, arguments.budget, iterations, arguments.seed, arguments.encoder, arguments.weights
-    )
+    request = TrainingRequest(arguments.config, arguments.budget, iterations, _variant(arguments))
     plans = prepare(dataset, request)
     for fold in folds:
         folder = train_fold(dataset, fold, request, plans, device, arguments.wait)
         print(_report(folder, fold))
     options = _options_of_predict(arguments.config, plans["plans_name"])
     print(f"\nNext: predict with the folds that are trained\n  nucplan_predict {dataset.id} IMAGES OUTPUT{options}")
+
+
+def _variant(arguments: argparse.Namespace) -> Variant:
+    from planners.variants import Variant
+
+    blocks = arguments.injection_blocks
+    return Variant(
+        seed=arguments.seed,
+        encoder=arguments.encoder,
+        weights=arguments.weights,
+        train_encoder=arguments.train_encoder,
+        with_decoder=arguments.with_decoder,
+        injection_blocks=None if blocks is None else tuple(common.numbers("--injection-blocks", blocks, 4)),
+        cache_features=arguments.cache_features,
+    )
 
 
 def _folds(text: str) -> tuple[int, ...]:

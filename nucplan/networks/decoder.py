@@ -23,17 +23,21 @@ class SkipDecoder(nn.Module):
     Parameters
     ----------
     tap_channels
-        Channels D of the four token maps.
-    tap_stride
-        Stride of the token maps, 8 or 16; skips coarser than that stay at it.
+        Channels D of the four maps.
+    tap_strides
+        Stride of each map as it comes: 8 or 16 for those of a plain ViT. It is lifted to its own of `TAP_STRIDES`
+        where that is finer.
     features
-        Channels at each stride from 1 to ``tap_stride``; the pixel pyramid has the same.
+        Channels at each stride from 1 to the coarsest of ``tap_strides``; the pixel pyramid has the same.
     """
 
-    def __init__(self, tap_channels: int, tap_stride: int, features: Mapping[int, int]) -> None:
+    def __init__(self, tap_channels: int, tap_strides: Sequence[int], features: Mapping[int, int]) -> None:
         super().__init__()
-        self.tap_strides = [min(stride, tap_stride) for stride in TAP_STRIDES]
-        self.lifts = nn.ModuleList(_lift(tap_channels, tap_stride, stride, features) for stride in self.tap_strides)
+        self.tap_strides = [min(pair) for pair in zip(TAP_STRIDES, tap_strides, strict=True)]
+        self.lifts = nn.ModuleList(
+            _lift(tap_channels, come, stride, features)
+            for come, stride in zip(tap_strides, self.tap_strides, strict=True)
+        )
         strides = sorted(features, reverse=True)
         self.ups = nn.ModuleDict(
             {

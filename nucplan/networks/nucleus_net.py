@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nucplan.networks.boundary import BoundaryBranch, at_full_resolution
 from nucplan.networks.decoder import SkipDecoder
-from nucplan.networks.encoders.timm_vit import TimmViT
+from nucplan.networks.encoders.registry import build_encoder
 from nucplan.networks.heads import LogitHead
 from nucplan.networks.stem import PixelStem
 
@@ -50,7 +50,7 @@ class NucleusNet(nn.Module):
     num_classes
         K + 1, background included.
     encoder
-        The timm name of the ViT.
+        Its name (`nucplan.networks.encoders.registry`).
     encoder_depth
         Its number of blocks, or None for its own.
     encoder_frozen
@@ -64,6 +64,14 @@ class NucleusNet(nn.Module):
         None for images that come normalised.
     encoder_taps
         Indices of the four blocks that the decoder reads, ascending; None for a quarter, half, ... of the depth.
+    encoder_options
+        Further arguments of the encoder's family.
+    adapter
+        Arguments of `nucplan.networks.adapter.CellVTA`, which is built around the encoder; None for the plain one.
+    channel_stem
+        Arguments of `nucplan.networks.channel_stem.ChannelStem`, for images whose panels differ; None for one panel.
+    decoder
+        ``skip``, or ``cellvit`` for a branch of CellViT's decoder, which has published weights.
     boundary_strides
         Decoder strides that have a boundary head; those that this decoder does not reach are left out.
     boundary_attention
@@ -82,19 +90,40 @@ class NucleusNet(nn.Module):
         input_mean: Sequence[float] | None = None,
         input_std: Sequence[float] | None = None,
         encoder_taps: Sequence[int] | None = None,
+        encoder_options: Mapping[str, Any] | None = None,
+        adapter: Mapping[str, Any] | None = None,
+        channel_stem: Mapping[str, Any] | None = None,
+        decoder: str = "skip",
         boundary_strides: Sequence[int] = (),
         boundary_attention: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("input_mean", torch.tensor(input_mean or [0.0]).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("input_std", torch.tensor(input_std or [1.0]).view(1, -1, 1, 1), persistent=False)
-        self.encoder = TimmViT(
-            encoder, input_channels, encoder_depth, encoder_frozen, encoder_layer_scale, encoder_taps
+        self.channel_stem = None
+        pixel_channels = input_channels
+        if channel_stem is not None:
+            from nucplan.networks.channel_stem import ChannelStem
+
+            self.channel_stem = ChannelStem(**channel_stem)
+            pixel_channels = self.channel_stem.out_channels
+        self.encoder = build_encoder(
+            encoder, pixel_channels, encoder_depth, encoder_frozen, encoder_layer_scale, encoder_taps, encoder_options
         )
-        strides = [2**i for i in range(len(features_per_stage))]
-        features = {s: f for s, f in zip(strides, features_per_stage, strict=True) if s <= self.encoder.stride}
-        self.stem = PixelStem(input_channels, features)
-        self.decoder = SkipDecoder(self.encoder.channels, self.encoder.stride, features)
+        if adapter is not None:
+            from nucplan.networks.adapter import CellVTA
+
+            self.encoder = CellVTA(self.encoder, pixel_channels, **adapter)
+        if decoder == "cellvit":
+            from nucplan.networks.cellvit.decoder import CellViTDecoder
+
+            self.stem, features = nn.Identity(), CellViTDecoder.features(self.encoder.channels)
+            self.decoder = CellViTDecoder(self.encoder.channels, pixel_channels)
+        else:
+            strides = [2**i for i in range(len(features_per_stage))]
+            features = {s: f for s, f in zip(strides, features_per_stage, strict=True) if s <= self.encoder.stride}
+            self.stem = PixelStem(pixel_channels, features)
+            self.decoder = SkipDecoder(self.encoder.channels, self.encoder.tap_strides, features)
         self.semantic_head = LogitHead(features[1], num_classes)
         self.boundary_strides = tuple(sorted(set(boundary_strides) & set(features)))
         # Last, so that the parts that all configs share start from the same random numbers.
@@ -115,10 +144,17 @@ class NucleusNet(nn.Module):
             if branch.alpha is not None:
                 branch.alpha.fill_(alpha)
 
-    def maps(self, images: Tensor) -> NucleusMaps:
-        """(B, C, H, W) float, H and W multiples of the encoder's stride, to logits at full resolution."""
-        images = (images - self.input_mean) / self.input_std
-        images = images.contiguous(memory_format=torch.channels_last)
+    def encoder_maps(self, images: Tensor) -> list[Tensor]:
+        """What the decoder reads of the encoder for (B, C, H, W) images: four maps (B, D, H/s, W/s)."""
+        images = self._normalised(images)
+        return self._encoded(images, self._pixels(images))
+
+    def maps(self, images: Tensor, encoder_maps: Sequence[Tensor] | None = None) -> NucleusMaps:
+        """(B, C, H, W) float, H and W multiples of the encoder's stride, to logits at full resolution.
+
+        ``encoder_maps`` are those of these images where they are known already; the encoder is not asked then.
+        """
+        images = self._normalised(images)
         boundary: dict[int, Tensor] = {}
         gates: dict[int, Tensor | None] = {}
 
@@ -133,8 +169,21 @@ class NucleusNet(nn.Module):
                 return features
             return features * gate.to(features.dtype)
 
-        features = self.decoder(self.encoder(images), self.stem(images), refine)
+        pixels = self._pixels(images)
+        if encoder_maps is None:
+            encoder_maps = self._encoded(images, pixels)
+        features = self.decoder(encoder_maps, self.stem(pixels), refine)
         return NucleusMaps(self.semantic_head(features[1], gates.get(1)), dict(sorted(boundary.items())))
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        images = (images - self.input_mean) / self.input_std
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        return images if self.channel_stem is None else self.channel_stem(images)
+
+    def _encoded(self, images: Tensor, pixels: Tensor) -> list[Tensor]:
+        return self.encoder(images if self.encoder.takes_panels else pixels)
 
     def forward(self, images: Tensor) -> Tensor:
         """The semantic logits (B, K + 1, H, W) alone: what stock nnU-Net inference expects of a network."""

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from nucplan.errors import NucplanError
-from nucplan.networks.encoders.timm_vit import TimmViT
+from nucplan.networks.encoders.base import Encoder
 
 # Where published files keep the state dict, outermost first.
 CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model")
 PREFIXES = ("module.", "backbone.", "encoder.", "image_encoder.", "vit.", "model.", "visual.trunk.")
 
 
-def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
+def load_encoder_weights(encoder: Encoder, file: Path) -> str:
     """Fill ``encoder`` from a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
 
     Prefixes such as ``module.`` or ``backbone.`` are taken off, a position table of another grid is resampled
@@ -32,9 +32,8 @@ def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
         If the file is unreadable, nothing in it fits, a parameter stays empty, a shape differs, or the file's blocks
         have tensors that the encoder's have not.
     """
-    found = _strip_prefixes(read_state_dict(file), set(encoder.vit.state_dict()))
-    wanted = encoder.vit.state_dict()
-    found = _resample_positions(encoder, found)
+    wanted = encoder.body.state_dict()
+    found = encoder.converted(_strip_prefixes(read_state_dict(file), set(wanted)))
     used = {name: tensor for name, tensor in found.items() if name in wanted}
     unused = sorted(set(found) - set(used))
     if not used:
@@ -59,7 +58,7 @@ def load_encoder_weights(encoder: TimmViT, file: Path) -> str:
                 f"{file}: '{name}' has the shape {tuple(tensor.shape)}, the encoder needs {tuple(wanted[name].shape)}; "
                 "check --encoder."
             )
-    encoder.vit.load_state_dict(used)
+    encoder.body.load_state_dict(used)
     rest = f"not used: {', '.join(unused)}" if unused else "every tensor of the file is used"
     return f"Loaded {len(used)} tensors of {file.name} into the encoder; {rest}."
 
@@ -117,15 +116,3 @@ def _strip_prefixes(tensors: dict[str, Tensor], wanted: set[str]) -> dict[str, T
         if fitting == 0 and any(name.startswith(prefix) for name in tensors):
             return _strip_prefixes({name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, wanted)
     return tensors
-
-
-def _resample_positions(encoder: TimmViT, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    from timm.layers import resample_abs_pos_embed
-
-    vit, table = encoder.vit, tensors.get("pos_embed")
-    if table is None or table.ndim != 3 or table.shape[-1] != vit.pos_embed.shape[-1]:
-        return tensors
-    if table.shape[1] != vit.pos_embed.shape[1]:
-        prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
-        table = resample_abs_pos_embed(table, vit.patch_embed.grid_size, num_prefix_tokens=prefix)
-    return tensors | {"pos_embed": table}

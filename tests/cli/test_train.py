@@ -15,6 +15,7 @@ from nucplan.cli import plan_and_preprocess
 from nucplan.cli.train import main
 from nucplan.layout import FINAL, LATEST, find_dataset, resolve_roots
 from nucplan.networks.nucleus_net import NucleusNet
+from planners.variants import Variant
 from trainers.run import TrainingRequest, prepare
 
 DATASET = "Dataset001_Tiny"
@@ -160,7 +161,10 @@ def test_pretrained_weights_stay_as_they_are_and_name_the_run(root, pretrained, 
 
 
 def test_data_for_pretrained_weights_follow_a_new_plan(root, pretrained):
-    dataset, request = find_dataset(resolve_roots(root), 1), TrainingRequest("baseline", weights=pretrained)
+    dataset, request = (
+        find_dataset(resolve_roots(root), 1),
+        TrainingRequest("baseline", variant=Variant(weights=pretrained)),
+    )
     prepare(dataset, request)
     (folder,) = dataset.preprocessed.glob("nucplanPlans_NoNormalization_2d")
     before = (folder / "image_000.b2nd").stat().st_size

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from nucplan.networks.encoders.timm_vit import TimmViT, default_taps
 from nucplan.networks.nucleus_net import NucleusNet
-from planners.variants import derive_plans
+from planners.variants import Variant, derive_plans
 
 
 def plans() -> dict:
@@ -31,7 +31,7 @@ def network_of(derived: dict) -> NucleusNet:
 
 
 def test_another_encoder_is_tapped_over_all_its_blocks() -> None:
-    network = network_of(derive_plans(plans(), encoder="vit_small_patch16_224"))
+    network = network_of(derive_plans(plans(), Variant(encoder="vit_small_patch16_224")))
     assert network.encoder.taps == default_taps(12)
     assert network.encoder.taps[-1] == 11
 
@@ -39,9 +39,9 @@ def test_another_encoder_is_tapped_over_all_its_blocks() -> None:
 def test_pretrained_weights_are_tapped_over_all_blocks_of_their_encoder(tmp_path: Path) -> None:
     weights = tmp_path / "tiny.safetensors"
     save_file(TimmViT("vit_tiny_patch16_224", 3).vit.state_dict(), weights)
-    network = network_of(derive_plans(plans(), weights=weights))
+    network = network_of(derive_plans(plans(), Variant(weights=weights)))
     assert network.encoder.taps == default_taps(12)
 
 
 def test_the_plan_itself_keeps_its_taps() -> None:
-    assert network_of(derive_plans(plans(), seed=3)).encoder.taps == [1, 2, 3, 5]
+    assert network_of(derive_plans(plans(), Variant(seed=3))).encoder.taps == [1, 2, 3, 5]

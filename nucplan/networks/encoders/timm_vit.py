@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nucplan.errors import NucplanError
+from nucplan.networks.encoders.base import Encoder
 
 STRIDES = {8: 8, 14: 16, 16: 16}
 
@@ -22,7 +23,7 @@ def default_taps(blocks: int) -> list[int]:
     return [max(1, round(blocks * k / 4)) - 1 for k in (1, 2, 3, 4)]
 
 
-class TimmViT(nn.Module):
+class TimmViT(Encoder):
     """A timm ViT tapped at four depths.
 
     Taps are the raw outputs of blocks, without the final norm and without class or register tokens. A ViT of patch 14
@@ -70,15 +71,15 @@ class TimmViT(nn.Module):
         self.patch = self.vit.patch_embed.patch_size[0]
         if self.patch not in STRIDES:
             raise NucplanError(f"The encoder '{name}' has patch {self.patch}; nucplan takes patch 8, 14 or 16.")
-        self.stride = STRIDES[self.patch]
+        self.tap_strides = (STRIDES[self.patch],) * 4
         self.channels = self.vit.embed_dim
         self.taps = _checked_taps(name, len(self.vit.blocks), taps)
-        self.frozen = frozen
         if frozen:
-            self.requires_grad_(False)
+            self.freeze()
 
-    def train(self, mode: bool = True) -> TimmViT:
-        return super().train(mode and not self.frozen)
+    @property
+    def body(self) -> nn.Module:
+        return self.vit
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) float, H and W multiples of the stride, to four maps (B, D, H/stride, W/stride)."""
@@ -94,6 +95,23 @@ class TimmViT(nn.Module):
             )
         by_block = dict(zip(sorted(set(self.taps)), maps, strict=True))
         return [by_block[block] for block in self.taps]
+
+    def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        from timm.layers import resample_abs_pos_embed
+
+        table, vit = tensors.get("pos_embed"), self.vit
+        if (
+            table is None
+            or table.ndim != 3
+            or table.shape[-1] != self.channels
+            or len(table[0]) == len(vit.pos_embed[0])
+        ):
+            return dict(tensors)
+        prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
+        return {
+            **tensors,
+            "pos_embed": resample_abs_pos_embed(table, vit.patch_embed.grid_size, num_prefix_tokens=prefix),
+        }
 
 
 def _checked_taps(name: str, blocks: int, taps: Sequence[int] | None) -> list[int]:
