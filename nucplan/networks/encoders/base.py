@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -67,3 +68,33 @@ class Encoder(nn.Module, ABC):
 
     def train(self, mode: bool = True) -> Encoder:
         return super().train(mode and not self.frozen)
+
+
+class Tokens(NamedTuple):
+    """What the blocks of a ViT work on.
+
+    Attributes
+    ----------
+    prefix
+        (B, P, D): class and register tokens; P is 0 where there are none.
+    patches
+        (B, h, w, D).
+    """
+
+    prefix: Tensor
+    patches: Tensor
+
+
+class BlockwiseEncoder(Encoder):
+    """An encoder whose tokens can be changed between its blocks (see `nucplan.networks.adapter`).
+
+    Neither method turns gradients off: those of a frozen encoder pass through its blocks, and stop at its weights.
+    """
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tokens:
+        """The tokens before the first block, of (B, C, H, W) float, H and W multiples of the stride."""
+
+    @abstractmethod
+    def run_blocks(self, tokens: Tokens, first: int, last: int) -> Tokens:
+        """The tokens after the blocks from ``first`` to ``last - 1``; none of them is an empty range."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nucplan.errors import NucplanError
-from nucplan.networks.encoders.base import Encoder
+from nucplan.networks.encoders.base import BlockwiseEncoder, Tokens
 
 STRIDES = {8: 8, 14: 16, 16: 16}
 
@@ -23,7 +23,7 @@ def default_taps(blocks: int) -> list[int]:
     return [max(1, round(blocks * k / 4)) - 1 for k in (1, 2, 3, 4)]
 
 
-class TimmViT(Encoder):
+class TimmViT(BlockwiseEncoder):
     """A timm ViT tapped at four depths.
 
     Taps are the raw outputs of blocks, without the final norm and without class or register tokens. A ViT of patch 14
@@ -83,11 +83,7 @@ class TimmViT(Encoder):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) float, H and W multiples of the stride, to four maps (B, D, H/stride, W/stride)."""
-        if self.repeat_grey:
-            images = images.expand(-1, 3, -1, -1)
-        if self.patch != self.stride:
-            size = [side // self.stride * self.patch for side in images.shape[2:]]
-            images = functional.interpolate(images, size, mode="bilinear", antialias=True)
+        images = self._as_pretrained(images)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             # One block can be tapped twice, and timm returns each block once.
             maps = self.vit.forward_intermediates(
@@ -95,6 +91,32 @@ class TimmViT(Encoder):
             )
         by_block = dict(zip(sorted(set(self.taps)), maps, strict=True))
         return [by_block[block] for block in self.taps]
+
+    def embed(self, images: Tensor) -> Tokens:
+        images, vit = self._as_pretrained(images), self.vit
+        grid = vit.patch_embed.dynamic_feat_size(images.shape[2:])
+        # The steps of timm's own forward pass; it has no public name for the one that adds positions and prefix.
+        return self._tokens(vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images)))), grid)
+
+    def run_blocks(self, tokens: Tokens, first: int, last: int) -> Tokens:
+        sequence = torch.cat([tokens.prefix, tokens.patches.flatten(1, 2)], 1)
+        for block in self.vit.blocks[first:last]:
+            sequence = block(sequence)
+        return self._tokens(sequence, tokens.patches.shape[1:3])
+
+    def _tokens(self, sequence: Tensor, grid: Sequence[int]) -> Tokens:
+        """(B, P + h * w, D) as prefix and patches."""
+        prefix = self.vit.num_prefix_tokens
+        return Tokens(sequence[:, :prefix], sequence[:, prefix:].unflatten(1, tuple(grid)))
+
+    def _as_pretrained(self, images: Tensor) -> Tensor:
+        """In RGB, and of the size that puts patch 14 onto the grid of stride 16."""
+        if self.repeat_grey:
+            images = images.expand(-1, 3, -1, -1)
+        if self.patch == self.stride:
+            return images
+        size = [side // self.stride * self.patch for side in images.shape[2:]]
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
 
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         from timm.layers import resample_abs_pos_embed
