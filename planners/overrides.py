@@ -75,6 +75,13 @@ def _schemes(place: str, given: Any, planned: Any) -> list[str]:
     return forms.several(forms.one_of(NORMALIZATIONS))(place, schemes, planned)
 
 
+def _interactions(place: str, given: Any, planned: Any) -> list[int]:
+    right = isinstance(given, list | tuple) and all(type(k) is int and 1 <= k <= 4 for k in given)
+    if not right or len(set(given)) < len(given):
+        refuse(place, "a list of different numbers from 1 to 4", given, planned)
+    return sorted(given)
+
+
 def _stride_weights(place: str, given: Any, planned: Any) -> dict[str, float]:
     if not isinstance(given, Mapping) or not 1 <= len(given) <= 3 or not {*map(str, given)} <= {*map(str, STRIDES)}:
         words = f'one to three strides of {", ".join(map(str, STRIDES))} with their weights, such as {{"2": 1.0}}'
@@ -160,6 +167,7 @@ FORMS: dict[str, Form] = {
             "taps": forms.several(forms.whole(0), count=4),
         }
     ),
+    "adapter": forms.parts({"injection_blocks": _interactions}),
     "normalization": _schemes,
     "tile_overlap": forms.whole(1),
     "boundary_kernel": forms.whole(3, 9, odd=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash
 from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
+from nucplan.plans import decision
 
 # All blocks of a model, tapped at equal distances: depth and taps of the plan belong to its own encoder.
 OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
@@ -79,10 +81,26 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
             architecture["decoder"] = "cellvit"
             derived["nucplan"]["weights"]["decoder"] = True
             suffixes.append("decoder")
+    if variant.injection_blocks is not None:
+        suffixes += _inject(derived, variant.injection_blocks)
     if variant.seed != 0:
         derived["nucplan"]["seed"] = variant.seed
     derived["plans_name"] = plans_name(variant.seed, *suffixes)
     return derived
+
+
+def _inject(derived: dict[str, Any], blocks: Sequence[int]) -> list[str]:
+    """Set the decision ``adapter``, as ``--set`` does; the suffix of the plan's name, none where nothing changes."""
+    from planners.overrides import apply_override
+    from planners.rules import Decision
+
+    value, decisions = decision(derived, "adapter"), derived["nucplan"]["decisions"]
+    planned = Decision(value, decisions["adapter"]["because"], decisions["adapter"]["from"])
+    settled = apply_override("adapter", planned, {"injection_blocks": list(blocks)}, {})
+    if settled.value == value:
+        return []
+    decisions["adapter"] = settled.to_json()
+    return ["inject" + ("-".join(map(str, settled.value["injection_blocks"])) or "0")]
 
 
 def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights: Path, white: int) -> str:

@@ -102,7 +102,7 @@ def _variant(arguments: argparse.Namespace) -> Variant:
         weights=arguments.weights,
         train_encoder=arguments.train_encoder,
         with_decoder=arguments.with_decoder,
-        injection_blocks=None if blocks is None else tuple(common.numbers("--injection-blocks", blocks, 4)),
+        injection_blocks=None if blocks is None else common.numbers("--injection-blocks", blocks, 4, 1),
         cache_features=arguments.cache_features,
     )
 

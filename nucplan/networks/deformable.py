@@ -19,7 +19,7 @@ CHUNK_BYTES = 32 * 2**20
 
 
 def cell_centres(grids: Sequence[Grid], device: torch.device | None = None) -> Tensor:
-    """The centres of the cells of ``grids``, one level after the other: (sum of h * w, 2) float32, x and y in (0, 1)."""
+    """The centres of the cells of levels, one level after the other: (sum of h * w, 2) float32, x and y in (0, 1)."""
     centres = []
     for height, width in grids:
         y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height

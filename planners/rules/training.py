@@ -36,6 +36,15 @@ def encoder() -> Decision:
     return Decision(value, because)
 
 
+def adapter() -> Decision:
+    """Which interactions of the config ``cellvta`` change the encoder's tokens; the other configs have no adapter.
+
+    All four, as published (CellVTA 2025).
+    """
+    because = "As published; the config cellvta alone reads it. Fewer are the ablation, none leaves the encoder plain."
+    return Decision({"injection_blocks": [1, 2, 3, 4]}, because)
+
+
 def normalization(statistics: Fingerprint) -> Decision:
     """One nnU-Net normalisation scheme per channel.
 
