@@ -55,16 +55,20 @@ def sample_levels(values: Sequence[Tensor], locations: Tensor, weights: Tensor) 
     # (B * heads, levels, points, Q): queries innermost, so that each operation below runs along them.
     places = (2 * locations - 1).permute(0, 2, 3, 4, 1, 5).flatten(0, 1)
     weights = weights.permute(0, 2, 3, 4, 1).flatten(0, 1)
-    mixed = None
-    for level, value in enumerate(values):
-        samples = functional.grid_sample(
-            value, places[:, level], mode="bilinear", padding_mode="zeros", align_corners=False
-        )
-        # One product and one sum after the other: the order of a reduction would depend on the number of queries.
-        for point, sample in enumerate(samples.unbind(2)):
-            part = sample * weights[:, None, level, point]
-            mixed = part if mixed is None else mixed.add_(part)
+    mixed = _mixed(values[0], places[:, 0], weights[:, 0])
+    for level, value in enumerate(values[1:], start=1):
+        mixed += _mixed(value, places[:, level], weights[:, level])
     return mixed.unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
+
+
+def _mixed(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """One level, (N, d, h, w), at places (N, points, Q, 2) from -1 to 1 with weights (N, points, Q): (N, d, Q)."""
+    samples = functional.grid_sample(value, places, mode="bilinear", padding_mode="zeros", align_corners=False)
+    mixed = samples[:, :, 0] * weights[:, None, 0]
+    # One product and one sum after the other: the order of a reduction would depend on the number of queries.
+    for point in range(1, weights.shape[1]):
+        mixed += samples[:, :, point] * weights[:, None, point]
+    return mixed
 
 
 class DeformableAttention(nn.Module):
@@ -140,16 +144,22 @@ class DeformableAttention(nn.Module):
         Tensor
             (B, Q, C).
         """
-        values = self.value_proj(features)
+        values = self._values(features)
         offsets, scores = self.sampling_offsets(queries), self.attention_weights(queries)
         # 16-bit numbers tell places in a large image too coarsely.
         with torch.autocast(queries.device.type, enabled=False):
             read = self._read(values.float(), places, offsets.float(), scores.float(), grids, chunk)
         return self.output_proj(read)
 
+    def _values(self, features: Tensor) -> Tensor:
+        """`value_proj` of (B, N, C) as (B, width, N): maps of the levels are then views of it."""
+        weight = self.value_proj.weight.expand(len(features), -1, -1)
+        return torch.baddbmm(self.value_proj.bias[:, None], weight, features.transpose(1, 2))
+
     def chunk_of(self, batch: int) -> int:
-        """Queries whose samples take at most `CHUNK_BYTES` for a batch of this size, but at least one."""
-        per_query = self.width * (self.points + 2) + self.heads * self.levels * self.points * 8
+        """Queries for whose samples `CHUNK_BYTES` are enough in a batch of this size, but at least one."""
+        # The samples, a product and two sums; and per point a shift, a place before and after scaling, and weights.
+        per_query = self.width * (self.points + 3) + self.heads * self.levels * self.points * 8
         return max(1, CHUNK_BYTES // (4 * batch * per_query))
 
     def _read(
@@ -164,8 +174,8 @@ class DeformableAttention(nn.Module):
         batch, queries = offsets.shape[:2]
         if chunk is None:
             chunk = queries if torch.is_grad_enabled() else self.chunk_of(batch)
-        levels = [level.unflatten(1, (self.heads, -1)).flatten(0, 1) for level in split_levels(values, grids)]
-        levels = [level.contiguous() for level in levels]
+        by_head = values.unflatten(1, (self.heads, -1)).flatten(0, 1).transpose(1, 2)
+        levels = split_levels(by_head, grids)
         sizes = places.new_tensor([(width, height) for height, width in grids])[:, None]
         read = values.new_empty(batch, queries, self.width)
         for start in range(0, queries, chunk):
