@@ -101,7 +101,7 @@ class MarkerBlock(nn.Module):
         if self.kind == "p":
             return torch.cat([self.encoder_layer(x[:, 0], angles)[:, None], x[:, 1:]], 1)
         # At one position all rotations are equal and cancel out.
-        angles = None if angles is None or self.kind == "v" else angles
+        angles = angles if self.kind in SPATIAL_KINDS else None
         y, looked_at = self._sequences(x), None if seen is None else self._sequences(seen)
         if self.kind == "f" and angles is not None:
             angles = angles.repeat(x.shape[1], 1)

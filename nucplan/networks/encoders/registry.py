@@ -42,6 +42,11 @@ class EncoderCard:
     licence: str = "unknown"
 
 
+VIRTUES = EncoderCard(
+    "virtues", "virtues", "virtues", mpp=1.0, licence="MIT (virtues-sp31) or CC BY-NC 4.0: see its model card"
+)
+
+
 def find_card(name: str) -> EncoderCard:
     """The card of an alias, or of any timm name.
 
@@ -50,6 +55,8 @@ def find_card(name: str) -> EncoderCard:
     NucplanError
         If neither knows the name; the message lists those that are like it.
     """
+    if name == VIRTUES.name:
+        return VIRTUES
     from nucplan.networks.encoders.timm_vit import input_statistics
 
     mean, std = input_statistics(name)

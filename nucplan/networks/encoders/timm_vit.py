@@ -73,7 +73,7 @@ class TimmViT(Encoder):
             raise NucplanError(f"The encoder '{name}' has patch {self.patch}; nucplan takes patch 8, 14 or 16.")
         self.tap_strides = (STRIDES[self.patch],) * 4
         self.channels = self.vit.embed_dim
-        self.taps = _checked_taps(name, len(self.vit.blocks), taps)
+        self.taps = checked_taps(name, len(self.vit.blocks), taps)
         if frozen:
             self.freeze()
 
@@ -114,7 +114,8 @@ class TimmViT(Encoder):
         }
 
 
-def _checked_taps(name: str, blocks: int, taps: Sequence[int] | None) -> list[int]:
+def checked_taps(name: str, blocks: int, taps: Sequence[int] | None) -> list[int]:
+    """``taps``, or `default_taps` for None; refused unless they are four blocks in ascending order."""
     if taps is None:
         return default_taps(blocks)
     if len(taps) != 4 or list(taps) != sorted(taps) or taps[0] < 0 or taps[-1] >= blocks:
