@@ -36,7 +36,7 @@ class MarkerViT(Encoder):
     name
         For messages.
     in_channels
-        Channels of the image.
+        Not used: channels are counted by their ``markers``, whatever a stem makes of them elsewhere.
     depth
         The number of blocks, if fewer than those of ``pattern``.
     frozen
@@ -55,7 +55,7 @@ class MarkerViT(Encoder):
     Raises
     ------
     NucplanError
-        If ``markers`` are not one per channel, name none, or an argument of `MarkerTransformer` is wrong.
+        If ``markers`` name none, or an argument of `MarkerTransformer` is wrong.
     """
 
     takes_panels = True
@@ -81,7 +81,7 @@ class MarkerViT(Encoder):
         final_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.markers = _checked_markers(name, in_channels, markers)
+        self.markers = _checked_markers(name, markers)
         self.mpp, self.channels = mpp, dim
         pattern = pattern[:depth]
         blocks = [k for k, kind in enumerate(pattern) if kind in SPATIAL_KINDS if rope is None or k in rope]
@@ -178,11 +178,11 @@ class MarkerViT(Encoder):
         return unused(name)
 
 
-def _checked_markers(name: str, channels: int, markers: Sequence[str | None] | None) -> list[str | None]:
-    if markers is None or not any(markers) or len(markers) != channels:
+def _checked_markers(name: str, markers: Sequence[str | None] | None) -> list[str | None]:
+    if not any(markers or ()):
         raise NucplanError(
-            f"The encoder '{name}' needs to know the marker of each of the {channels} channels; choose it when "
-            "planning: nucplan_plan_and_preprocess DATASET --encoder virtues --weights FILE --marker-embeddings PATH."
+            f"The encoder '{name}' needs to know the markers of the channels; choose it when planning: "
+            "nucplan_plan_and_preprocess DATASET --encoder virtues --weights FILE --marker-embeddings PATH."
         )
     return list(markers)
 
