@@ -7,7 +7,9 @@ from pathlib import Path
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import Encoder
 from nucplan.networks.matching import Match, match, summarised
+from nucplan.networks.weights_file import CONTAINERS as CONTAINERS
 from nucplan.networks.weights_file import WeightsFile, read_weights_file
+from nucplan.networks.weights_file import read_content as read_content
 from nucplan.networks.weights_file import read_state_dict as read_state_dict
 
 
@@ -30,7 +32,10 @@ def load_encoder_weights(encoder: Encoder, file: Path) -> str:
         tensor that the encoder has no place for and that may not be left out. ``encoder`` is as it was then.
     """
     weights = read_weights_file(file)
-    matched = match(encoder, weights.tensors)
+    try:
+        matched = match(encoder, weights.tensors)
+    except NucplanError as error:
+        raise NucplanError(f"{file}: {error}") from None
     if not matched.complete:
         raise NucplanError(refusal(matched, weights))
     encoder.body.load_state_dict(dict(matched.used))

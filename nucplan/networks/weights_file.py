@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,21 +42,32 @@ class WeightsFile:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_weights_file(file: Path) -> WeightsFile:
-    """Read a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file; no code of the file is run.
+def read_content(file: Path) -> object:
+    """What a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file holds, as it was saved; no code of the file is run.
 
     Raises
     ------
     NucplanError
-        If the file is missing, unreadable, would run code, or holds no named tensors.
+        If the file is missing, unreadable or would run code.
     """
     if not file.is_file():
         raise NucplanError(f"The weights file {file} does not exist; check --weights.")
     try:
-        content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+        return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
     except Exception as error:
         # torch's unpickler meets damaged files with whatever its own look-ups raise.
         raise NucplanError(_refusal(file, error)) from None
+
+
+def read_weights_file(file: Path) -> WeightsFile:
+    """The tensors of a file, and what it says of itself.
+
+    Raises
+    ------
+    NucplanError
+        As `read_content`, and if it holds no named tensors.
+    """
+    content = read_content(file)
     outer = content if isinstance(content, dict) else {}
     while isinstance(content, dict) and (inner := next((c for c in CONTAINERS if _is_filled(content.get(c))), None)):
         content = content[inner]
@@ -78,8 +90,12 @@ def _is_filled(value: object) -> bool:
 
 
 def _read_torch(file: Path) -> object:
-    # DINO's files (HIPT) keep their command line beside the weights; a namespace only holds values.
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    # Training checkpoints keep their best score as a number of numpy and their options as a namespace (HIPT): values
+    # that run no code.
+    scalar = np.float64(0).__reduce__()[0]
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    types = [argparse.Namespace, np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64"))]
+    with torch.serialization.safe_globals([*scalars, *types]):
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
