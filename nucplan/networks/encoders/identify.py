@@ -48,10 +48,10 @@ class Identity:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
-    @property
-    def architectures(self) -> set[str]:
-        """What ``cards`` build, by family, name and options."""
-        return {f"{card.family} {card.architecture} {sorted(card.options.items())}" for card in self.cards}
+
+def architecture(card: EncoderCard) -> str:
+    """What a card builds; two cards with the same differ in their weights alone."""
+    return f"{card.family} {card.architecture} {sorted(card.options.items())}"
 
 
 def identify(weights: WeightsFile) -> Identity:
@@ -63,7 +63,7 @@ def identify(weights: WeightsFile) -> Identity:
     names = list(weights.tensors)
     kind = _kind(names)
     if kind == VIRTUES:
-        return Identity(f"{kind}, {_virtues_dialect(names)}", (CARDS["virtues"],))
+        return _virtues(weights.tensors, f"{kind} ({_virtues_dialect(names)})")
     if kind in (CELLVTA, CLASSIFIER):
         return Identity(kind)
     dialect = dialect_of(names)
@@ -133,11 +133,23 @@ def _kind(names: Sequence[str]) -> str:
     return ""
 
 
+def _virtues(tensors: Mapping[str, Tensor], kind: str) -> Identity:
+    from nucplan.networks.encoders.virtues_keys import options_of
+
+    # Any marker serves: the weights do not know the panel.
+    with torch.device("meta"):
+        encoder = build_encoder("virtues", 1, options={**options_of(tensors), "markers": ["P68431"]})
+    matched = match(encoder, tensors)
+    if matched.complete:
+        return Identity(kind, (CARDS["virtues"],), matched=matched)
+    return Identity(kind, nearest=CARDS["virtues"], matched=matched)
+
+
 def _virtues_dialect(names: Sequence[str]) -> str:
     text = "\n".join(names)
     if "multiplex_patch_encoder" in text:
-        return "flex dual"
-    return "version 2" if "prior_embedding_encoder" in text else "version 1"
+        return "the names of its variant for H&E as well"
+    return "the names of the release" if "prior_embedding_encoder" in text else "the names of the preprint"
 
 
 def _trials(tensors: Mapping[str, Tensor], dialect: Dialect, whole_cellvit: bool) -> list[_Trial]:
