@@ -88,8 +88,12 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
 def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], variant: Variant, white: int) -> list[str]:
     """Have the plan take a weights file; what its name says of that."""
     from nucplan.networks.encoders.choice import choose_encoder
+    from nucplan.networks.encoders.registry import find_card
     from nucplan.networks.weights_file import read_weights_file
 
+    if variant.encoder is not None:
+        # A wrong name is told before a file of some gigabytes is read.
+        find_card(variant.encoder)
     choice = choose_encoder(read_weights_file(variant.weights), variant.encoder, architecture["encoder"])
     suffixes = [] if choice.encoder == architecture["encoder"] else [choice.encoder.replace("/", "-")]
     architecture |= {
