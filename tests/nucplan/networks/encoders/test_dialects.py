@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from .layouts import DEPTH, DIM, SIDE, TINY, State, hidden_maps, huggingface, meta_layout, published
 
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import Encoder
 from nucplan.networks.encoders.registry import build_encoder
 from nucplan.networks.weights import load_encoder_weights
+
+from .layouts import DEPTH, DIM, SIDE, TINY, State, hidden_maps, huggingface, meta_layout, published
 
 
 def tiny(name: str, **options) -> Encoder:

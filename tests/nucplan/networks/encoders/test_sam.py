@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from .layouts import DEPTH, DIM, HEADS, State, randomised, raw_sam
 from torch.nn import functional
 
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.registry import build_encoder
 from nucplan.networks.encoders.sam import Adapter, SamViT
 from nucplan.networks.weights import load_encoder_weights
+
+from .layouts import DEPTH, DIM, HEADS, State, randomised, raw_sam
 
 TABLE, WINDOW = 8, 3
 OPTIONS = {"embed_dim": DIM, "num_heads": HEADS, "img_size": 16 * TABLE, "window_size": WINDOW}
