@@ -124,6 +124,9 @@ class CellVTA(Encoder):
             first = tap + 1
         return taps, [finest, *split_levels(pyramid, grids)]
 
+    def sources(self, tensors: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
+        return self.encoder.sources(tensors, name)
+
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.encoder.converted(tensors)
 

@@ -51,7 +51,7 @@ def normalization(statistics: Fingerprint) -> Decision:
     Transmitted light (8-bit RGB in which nuclei are darker than the rest) has a physical reference, the white of the
     empty glass: a fixed scale keeps pale images pale, where mean 0 and deviation 1 would turn the faint membranes of
     a nearly white image into nuclei. Fluorescence has none: exposure and gain differ from image to image.
-    Zero fraction and high quantiles of markers are measured, but nothing is known yet that they should change.
+    Multiplex images get the stock z-score here, in whose place the rules of "marker_normalization" are applied.
     """
     channels = list(statistics.intensity.values())
     brightest = max(channel["all"]["max"] for channel in channels)

@@ -13,18 +13,22 @@ from torch import Tensor, nn
 from nucplan.errors import NucplanError
 from nucplan.networks.adapter import CellVTA
 from nucplan.networks.deformable import DeformableAttention
-from nucplan.networks.encoders.base import Encoder
+from nucplan.networks.encoders.base import BlockwiseEncoder, Encoder
+from nucplan.networks.encoders.sam import SamViT
 from nucplan.networks.encoders.timm_vit import TimmViT
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.weights import load_encoder_weights
 
 PLAIN, REGISTERS = "vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2"
-ENCODERS = [PLAIN, "vit_small_patch8_224", REGISTERS]
+ENCODERS = [PLAIN, "vit_small_patch8_224", REGISTERS, "sam"]
 
 
-def vit(name: str = PLAIN, depth: int = 4, frozen: bool = False, channels: int = 3) -> TimmViT:
+def vit(name: str = PLAIN, depth: int = 4, frozen: bool = False) -> BlockwiseEncoder:
     torch.manual_seed(0)
-    made = TimmViT(name, channels, depth=depth, frozen=frozen)
+    if name == "sam":
+        sizes = {"embed_dim": 32, "num_heads": 2, "img_size": 64}
+        return SamViT("samvit_base_patch16", 3, depth=depth, frozen=frozen, **sizes)
+    made = TimmViT(name, 3, depth=depth, frozen=frozen)
     for token in (made.vit.cls_token, made.vit.reg_token):
         # Nearly 0 before a training, when they would make no difference.
         if token is not None:
