@@ -9,9 +9,13 @@ from nucplan.errors import NucplanError
 
 
 def essence(plans: Mapping[str, Any]) -> dict[str, Any]:
-    """What results depend on in a plan: its decisions and weights, less reasons, costs and paths."""
+    """What results depend on in a plan: its decisions and weights, less reasons, costs and paths.
+
+    Decisions that say nothing of the data (null) are left out: results are those of plans that did not know them.
+    """
     section = plans.get("nucplan") or {}
-    decisions = {name: one["value"] for name, one in section.get("decisions", {}).items()}
+    decided = {name: one["value"] for name, one in section.get("decisions", {}).items()}
+    decisions = {name: value for name, value in decided.items() if value is not None}
     return {
         "configurations": plans.get("configurations"),
         "decisions": decisions,
@@ -22,6 +26,12 @@ def essence(plans: Mapping[str, Any]) -> dict[str, Any]:
 def overridden(plans: Mapping[str, Any]) -> dict[str, Any]:
     """The decisions that a user set, by name."""
     return {name: one["value"] for name, one in plans["nucplan"]["decisions"].items() if one.get("overridden")}
+
+
+def panel_decision(plans: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The decision 'channels', which is None for grey and RGB; older plans have none and take a fixed panel."""
+    found = plans["nucplan"]["decisions"].get("channels")
+    return None if found is None else found["value"]
 
 
 def decision(plans: Mapping[str, Any], name: str) -> Any:

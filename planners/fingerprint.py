@@ -21,6 +21,7 @@ from planners.measure import outlines, pooling
 from planners.measure.image_statistics import ImageStatistics, measure_image
 from planners.measure.intensities import IntensityPool
 from planners.measure.look_ahead import in_order
+from planners.measure.markers import MarkerPool
 
 SAMPLED_VALUES = 4_000_000  # intensities kept for percentiles, over all images and channels
 
@@ -52,6 +53,8 @@ class Fingerprint:
         groups, at most 50); "examples" (fault -> up to five nuclei)
     histograms : "diameter_px", "gap_px" (where there are gaps) and "nuclei_per_256x256", each {"edges", "counts"}
     cases : case -> the same, of one image; a share of touching nuclei there is by the median diameter of the image
+    markers : of multiplex images, marker -> "cases" (how many have it) and what `MarkerPool.summary` gives, in the
+        order of the channels; None for grey and RGB. Images that lack a marker do not count, here and in ``intensity``
     """
 
     raw_signature: str
@@ -73,6 +76,7 @@ class Fingerprint:
     faults: dict[str, Any]
     histograms: dict[str, dict[str, list[float]]]
     cases: dict[str, dict[str, Any]]
+    markers: dict[str, dict[str, Any]] | None = None
 
     def diameter(self, percent: int) -> float:
         """A quantile (5, 25, 50, 75 or 95 %) of the equivalent diameter in pixels of the raw image."""
@@ -112,7 +116,7 @@ def measure_images(raw: RawDataset, progress: Progress = silent) -> Iterator[tup
     def measure_case(number: int) -> ImageStatistics:
         case = cases[number]
         maps = raw.image(case), raw.instances(case), raw.classes_map(case)
-        return measure_image(*maps, len(info.class_names), info.ignore_label, samples, seed=number)
+        return measure_image(*maps, len(info.class_names), info.ignore_label, samples, number, info.units)
 
     return zip(progress(cases, "Fingerprint"), in_order(measure_case, range(len(cases))), strict=True)
 
@@ -129,11 +133,15 @@ def pool(images: Iterable[tuple[str, ImageStatistics]], raw: RawDataset) -> Fing
     channels = len(info.channel_names)
     nuclei, faults, cases = pooling.NucleusPool(), pooling.FaultPool(), {}
     everywhere, in_nuclei = IntensityPool(channels), IntensityPool(channels)
+    markers = None if info.units is None else MarkerPool(info.units)
     for case, image in images:
         nuclei.add(image)
         faults.add(case, image)
-        everywhere.add(image.everywhere)
-        in_nuclei.add(image.in_nuclei)
+        present = None if image.markers is None else image.markers.present
+        everywhere.add(image.everywhere, present)
+        in_nuclei.add(image.in_nuclei, present)
+        if markers is not None:
+            markers.add(image.markers)
         cases[case] = _record(image, info)
     if not nuclei.nuclei:
         raise NucplanError(f"{raw.dataset.part('instances')} holds no nucleus in any image; nothing can be planned.")
@@ -164,7 +172,16 @@ def pool(images: Iterable[tuple[str, ImageStatistics]], raw: RawDataset) -> Fing
         faults=faults.summary(nuclei.areas, info.groups),
         histograms=nuclei.histograms(),
         cases=cases,
+        markers=None if markers is None else _markers(markers, info, cases),
     )
+
+
+def _markers(pool: MarkerPool, info: RawInfo, cases: Iterable[str]) -> dict[str, dict[str, Any]]:
+    absent = Counter(marker for case in cases for marker in info.absent.get(case, ()))
+    total = len(list(cases))
+    return {
+        name: {"cases": total - absent[name], **found} for name, found in zip(info.panel, pool.summary(), strict=True)
+    }
 
 
 def _record(image: ImageStatistics, info: RawInfo) -> dict[str, Any]:

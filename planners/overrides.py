@@ -12,7 +12,11 @@ from planners.forms import Form, part_of, refuse
 from planners.rules import NORMALIZATIONS, PATCH_MULTIPLE, STRIDES, Decision
 
 LARGEST_SET_PATCH = 4096  # px; rules stay far below it, a user may know better
-MEASURED = {"oracle_ceiling": "set scale, boundary_kernel or decoder, on which it depends"}
+MEASURED = {
+    "oracle_ceiling": "set scale, boundary_kernel or decoder, on which it depends",
+    "marker_normalization": "set normalization, whose schemes then take its place",
+}
+PANELS = ("fixed", "varying")
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -75,6 +79,20 @@ def _schemes(place: str, given: Any, planned: Any) -> list[str]:
     return forms.several(forms.one_of(NORMALIZATIONS))(place, schemes, planned)
 
 
+def _interactions(place: str, given: Any, planned: Any) -> list[int]:
+    right = isinstance(given, list | tuple) and all(type(k) is int and 1 <= k <= 4 for k in given)
+    if not right or len(set(given)) < len(given):
+        refuse(place, "a list of different numbers from 1 to 4", given, planned)
+    return sorted(given)
+
+
+def _panel(place: str, given: Any, planned: Any) -> Any:
+    if planned is None:
+        raise NucplanError(f"{place} is for multiplex images, but these are grey or RGB; leave it out.")
+    share = forms.number(0, 0.9)
+    return forms.parts({"panel": forms.one_of(PANELS), "dropout": forms.several(share, count=2)})(place, given, planned)
+
+
 def _stride_weights(place: str, given: Any, planned: Any) -> dict[str, float]:
     if not isinstance(given, Mapping) or not 1 <= len(given) <= 3 or not {*map(str, given)} <= {*map(str, STRIDES)}:
         words = f'one to three strides of {", ".join(map(str, STRIDES))} with their weights, such as {{"2": 1.0}}'
@@ -96,6 +114,16 @@ def _fitting_gate(
     if gate["full"] < gate["start"]:
         refuse(place, "a 'full' that is not before its 'start'", given, planned)
     return gate
+
+
+def _fitting_panel(
+    place: str, given: Any, panel: dict[str, Any], planned: Mapping[str, Any], context: Mapping[str, Any]
+) -> dict[str, Any]:
+    if panel["dropout"][0] > panel["dropout"][1]:
+        refuse(place, "a 'dropout' from its lowest to its highest probability", given, planned)
+    if panel["panel"] == "fixed" and planned["panel"] == "varying":
+        refuse(place, "the panel 'varying', as images of this dataset lack markers", given, planned)
+    return panel
 
 
 def _fitting_encoder(
@@ -160,7 +188,9 @@ FORMS: dict[str, Form] = {
             "taps": forms.several(forms.whole(0), count=4),
         }
     ),
+    "adapter": forms.parts({"injection_blocks": _interactions}),
     "normalization": _schemes,
+    "channels": _panel,
     "tile_overlap": forms.whole(1),
     "boundary_kernel": forms.whole(3, 9, odd=True),
     "weight_kernel": forms.whole(1, 15, odd=True),
@@ -183,6 +213,7 @@ FORMS: dict[str, Form] = {
 FITS: dict[str, Callable[[str, Any, Any, Any, Mapping[str, Any]], Any]] = {
     "tile_overlap": _fitting_overlap,
     "gate": _fitting_gate,
+    "channels": _fitting_panel,
     "encoder": _fitting_encoder,
     "decoder": _fitting_decoder,
     "foreground_decoder": _fitting_decoder,

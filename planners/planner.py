@@ -11,6 +11,7 @@ import numpy as np
 from nucplan import __version__
 from nucplan.instances import DECODERS, DecoderPlan
 from nucplan.layout import CONFIGURATION, PLANS_NAME, Dataset
+from nucplan.marker_normalization import MARKER_NORMALIZATION
 from planners import cost, oracle, rules
 from planners.findings import findings
 from planners.fingerprint import Fingerprint, nnunet_fingerprint
@@ -20,7 +21,8 @@ from planners.rules import Decision, Limits
 
 NETWORK = "nucplan.networks.nucleus_net.NucleusNet"
 DECISIONS = (
-    "scale", "network_width", "encoder", "normalization", "patch_size", "batch_size", "tile_overlap",
+    "scale", "network_width", "encoder", "adapter", "normalization", "marker_normalization", "channels", "patch_size",
+    "batch_size", "tile_overlap",
     "boundary_kernel", "weight_kernel", "boundary_beta", "boundary_scales", "boundary_pos_weight",
     "boundary_loss_weight", "boundary_weight_normalised", "gate", "decoder", "foreground_decoder", "oracle_ceiling",
     "iterations", "oversampling", "queries",
@@ -159,16 +161,24 @@ def _decoding(
 
 
 def _patches(decisions: _Decisions, fingerprint: Fingerprint, limits: Limits) -> None:
-    """What the network sees per step; costs are counted on the network that the plan describes."""
+    """What the network sees per step; costs are counted on the network that the plan describes.
+
+    Patch and batch are those of the ablation for ``cellvta`` as well, so that it compares with the other configs; its
+    adapter, which a step takes more memory and time for, is not counted.
+    """
     upsampling, settle = decisions["scale"].value, decisions.settle
-    widths = settle("network_width", rules.network_width(limits))
+    settle("network_width", rules.network_width(limits))
     scales = settle("boundary_scales", rules.boundary_scales(fingerprint, upsampling))
-    # The costliest config is counted, so that the same plan serves all of them.
-    architecture = _architecture(settle("encoder", rules.encoder()), widths)["arch_kwargs"] | {
+    settle("encoder", rules.encoder())
+    settle("adapter", rules.adapter())
+    settle("normalization", rules.normalization(fingerprint))
+    settle("marker_normalization", _marker_normalization(fingerprint, decisions["normalization"]))
+    settle("channels", rules.channels(fingerprint))
+    # The costliest config of the ablation is counted, so that the same plan serves all of them.
+    architecture = _architecture(fingerprint, decisions)["arch_kwargs"] | {
         "boundary_strides": [int(stride) for stride in scales],
         "boundary_attention": True,
     }
-    settle("normalization", rules.normalization(fingerprint))
     channels, classes = len(fingerprint.intensity), len(fingerprint.class_instances)
 
     @cache
@@ -181,8 +191,15 @@ def _patches(decisions: _Decisions, fingerprint: Fingerprint, limits: Limits) ->
     settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch))
 
 
+def _marker_normalization(fingerprint: Fingerprint, normalization: Decision) -> Decision:
+    if fingerprint.markers is not None and normalization.overridden:
+        return Decision(None, "You set 'normalization', whose schemes are applied as they are.")
+    return rules.marker_normalization(fingerprint)
+
+
 def _configuration(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) -> dict[str, Any]:
     value = {name: decision.value for name, decision in decisions.items()}
+    markers = {MARKER_NORMALIZATION: value["marker_normalization"]} if value["marker_normalization"] else {}
     return {
         "data_identifier": f"{PLANS_NAME}_{CONFIGURATION}",
         "preprocessor_name": "DefaultPreprocessor",
@@ -193,12 +210,13 @@ def _configuration(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) 
         "normalization_schemes": value["normalization"],
         # Black margins are background of a fluorescence image, not the outside of a body.
         "use_mask_for_norm": [False] * len(value["normalization"]),
+        **markers,
         # Linear, not nnU-Net's cubic: no overshoot at nuclear rims. Order 0 keeps instance ids exact.
         **_resampling("data", order=1),
         **_resampling("seg", order=0, is_seg=True),
         **_resampling("probabilities", order=1),
         "batch_dice": True,
-        "architecture": _architecture(value["encoder"], value["network_width"]),
+        "architecture": _architecture(fingerprint, decisions),
     }
 
 
@@ -207,12 +225,17 @@ def _resampling(kind: str, order: int, is_seg: bool = False) -> dict[str, Any]:
     return {f"resampling_fn_{kind}": "resample_data_or_seg_to_shape", f"resampling_fn_{kind}_kwargs": arguments}
 
 
-def _architecture(encoder: Mapping[str, Any], widths: list[int]) -> dict[str, Any]:
+def _architecture(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) -> dict[str, Any]:
+    encoder, panel = decisions["encoder"].value, decisions["channels"].value
     arguments = {
         "encoder": encoder["name"],
         "encoder_depth": encoder["depth"],
         "encoder_frozen": encoder["frozen"],
         "encoder_taps": encoder["taps"],
-        "features_per_stage": widths,
+        "features_per_stage": decisions["network_width"].value,
     }
+    if panel is not None and panel["panel"] == "varying":
+        # Masks need no more than what all markers show together; classes need to know which marker shows it.
+        identities = len(fingerprint.intensity) if len(fingerprint.class_instances) > 1 else 0
+        arguments["channel_stem"] = {"identities": identities}
     return {"network_class_name": NETWORK, "arch_kwargs": arguments, "_kw_requires_import": []}

@@ -18,16 +18,17 @@ from nucplan.errors import NucplanError
 from nucplan.files import atomic_path, read_json, write_json
 from nucplan.images import read_label_map
 from nucplan.layout import CONFIGURATION, PLANS_NAME, find_dataset, resolve_roots
+from nucplan.preprocessing import ImagePreprocessor
 from nucplan.progress import Progress, silent
 from planners.fingerprint import raw_content, raw_signature
 from planners.measure.measurements import compact
 
 
-class NucleusPreprocessor(DefaultPreprocessor):
+class NucleusPreprocessor(ImagePreprocessor):
     """Writes what nnU-Net's preprocessor writes, except that labels have two channels: class and instance id.
 
-    Images are cropped, normalised and resampled by nnU-Net's own code, so training data equal what its predictor
-    (with ``DefaultPreprocessor``) feeds the network. A plan must resample labels with order 0.
+    Images are cropped, normalised and resampled by `ImagePreprocessor`, so training data equal what our predictor
+    feeds the network; for grey and RGB that is nnU-Net's own code. A plan must resample labels with order 0.
     """
 
     def __init__(self, verbose: bool = False) -> None:

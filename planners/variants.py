@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,10 @@ from typing import Any
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash
 from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
+from nucplan.plans import decision
 
 # All blocks of a model, tapped at equal distances: depth and taps of the plan belong to its own encoder.
 OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
-# Encoders with LayerScale are trained in DINOv2's way (UNI, Virchow, Prov-GigaPath), which goes with these colours.
-IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
 
     The name says what differs, so that no two runs share a result folder. With weights the network brings images to
     the colours that its encoder was pretrained with: ``highest_intensity`` of the dataset tells 8-bit from 16-bit
-    images, mean and deviation are ImageNet's for files with LayerScale, else those of the encoder's card.
+    images, mean and deviation are those of the file where it tells (CellViT), else of the encoder
+    (`nucplan.networks.encoders.choice`). Without a name the encoder is the one that the weights identify.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
         suffixes.append(variant.encoder.replace("/", "-"))
     if variant.weights is not None:
         white = 255 if highest_intensity <= 255 else 65535
-        suffixes.append(_use_weights(derived, architecture, variant.weights, white))
+        suffixes += _use_weights(derived, architecture, variant, white)
         if variant.train_encoder:
             architecture["encoder_frozen"] = False
             suffixes.append("trained")
@@ -79,32 +80,65 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
             architecture["decoder"] = "cellvit"
             derived["nucplan"]["weights"]["decoder"] = True
             suffixes.append("decoder")
+    if variant.injection_blocks is not None:
+        suffixes += _inject(derived, variant.injection_blocks)
     if variant.seed != 0:
         derived["nucplan"]["seed"] = variant.seed
     derived["plans_name"] = plans_name(variant.seed, *suffixes)
     return derived
 
 
-def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights: Path, white: int) -> str:
-    from nucplan.networks.encoders.timm_vit import input_statistics
-    from nucplan.networks.weights import has_layer_scale
+def _inject(derived: dict[str, Any], blocks: Sequence[int]) -> list[str]:
+    """Set the decision ``adapter``, as ``--set`` does; the suffix of the plan's name, none where nothing changes."""
+    from planners.overrides import apply_override
+    from planners.rules import Decision
 
-    usual = input_statistics(architecture["encoder"])
-    layer_scale = has_layer_scale(weights)
-    mean, std = IMAGENET if layer_scale else usual
+    value, decisions = decision(derived, "adapter"), derived["nucplan"]["decisions"]
+    planned = Decision(value, decisions["adapter"]["because"], decisions["adapter"]["from"])
+    settled = apply_override("adapter", planned, {"injection_blocks": list(blocks)}, {})
+    if settled.value == value:
+        return []
+    decisions["adapter"] = settled.to_json()
+    return ["inject" + ("-".join(map(str, settled.value["injection_blocks"])) or "0")]
+
+
+def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], variant: Variant, white: int) -> list[str]:
+    """Have the plan take a weights file; what its name says of that."""
+    from nucplan.networks.encoders.choice import choose_encoder
+    from nucplan.networks.encoders.registry import find_card
+    from nucplan.networks.weights_file import read_weights_file
+
+    if variant.encoder is not None:
+        # A wrong name is told before a file of some gigabytes is read.
+        find_card(variant.encoder)
+    choice = choose_encoder(read_weights_file(variant.weights), variant.encoder, architecture["encoder"])
+    suffixes = [] if choice.encoder == architecture["encoder"] else [choice.encoder.replace("/", "-")]
+    architecture |= {
+        "encoder": choice.encoder,
+        "encoder_frozen": True,
+        **OWN_DEPTH,
+        "encoder_layer_scale": choice.layer_scale,
+    }
+    if choice.mean is not None:
+        _use_colours(derived, architecture, choice.mean, choice.std, white)
+    digest = file_hash(variant.weights)
+    derived["nucplan"]["weights"] = {
+        "file": str(variant.weights.resolve()),
+        "sha256": digest,
+        "licence": choice.licence,
+        **({"note": choice.note} if choice.note else {}),
+    }
+    return [*suffixes, f"weights{digest[:8]}"]
+
+
+def _use_colours(
+    derived: dict[str, Any], architecture: dict[str, Any], mean: Sequence[float], std: Sequence[float], white: int
+) -> None:
+    """Have the network, not the preprocessing, bring images to the colours of a pretrained encoder."""
     configuration = derived["configurations"][CONFIGURATION]
     channels = len(configuration["normalization_schemes"])
     # A grey image is shown to the encoder three times, after its one channel was normalised.
     mean, std = ([sum(mean) / 3], [sum(std) / 3]) if channels == 1 else (mean, std)
-    architecture |= {
-        "encoder_frozen": True,
-        **OWN_DEPTH,
-        "encoder_layer_scale": layer_scale,
-        "input_mean": [white * value for value in mean],
-        "input_std": [white * value for value in std],
-    }
+    architecture |= {"input_mean": [white * value for value in mean], "input_std": [white * value for value in std]}
     configuration["normalization_schemes"] = ["NoNormalization"] * channels
     configuration["data_identifier"] = f"{PLANS_NAME}_NoNormalization_{CONFIGURATION}"
-    digest = file_hash(weights)
-    derived["nucplan"]["weights"] = {"file": str(weights.resolve()), "sha256": digest}
-    return f"weights{digest[:8]}"

@@ -6,14 +6,15 @@ from importlib import import_module
 
 from nucplan.errors import NucplanError
 
-# Best last: a command without --config takes the last one.
 CONFIGS = {
     "baseline": "trainers.baseline.nnUNetTrainerNucBaseline",
     "boundary": "trainers.boundary.nnUNetTrainerNucBoundary",
     "boundary_weighted": "trainers.boundary.nnUNetTrainerNucBoundaryWeighted",
     "boundary_attention": "trainers.boundary.nnUNetTrainerNucBoundaryAttention",
+    "cellvta": "trainers.cellvta.nnUNetTrainerNucCellVTA",
 }
-DEFAULT_CONFIG = list(CONFIGS)[-1]
+# What a command without --config takes: the best of those without pretrained weights.
+DEFAULT_CONFIG = "boundary_attention"
 # What a benchmark trains where nothing else is asked for, the baseline first.
 COMPARED = ("baseline", "boundary", "boundary_attention")
 

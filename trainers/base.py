@@ -54,11 +54,14 @@ class NucleusTrainer(nnUNetTrainer):
         The segmentation loss weighs more near boundaries.
     boundary_attention
         The decoder goes on from features that the boundary heads gate.
+    adapter
+        An adapter around the encoder (`nucplan.networks.adapter`).
     """
 
     boundary_supervision = False
     boundary_weighting = False
     boundary_attention = False
+    adapter = False
 
     def __init__(
         self,
@@ -132,6 +135,8 @@ class NucleusTrainer(nnUNetTrainer):
     def network_arguments(cls, plans: dict[str, Any]) -> dict[str, Any]:
         """Arguments of `NucleusNet` beside the channels and classes: the plan's, and the parts that are on."""
         arguments = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
+        if cls.adapter:
+            arguments = arguments | {"adapter": decision(plans, "adapter")}
         if not cls.boundary_supervision:
             return arguments
         strides = [int(stride) for stride in decision(plans, "boundary_scales")]

@@ -43,20 +43,30 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     Raises
     ------
     NucplanError
-        If the dataset was not planned, or the encoder or its weights do not exist or do not fit each other; then
-        nothing was written.
+        If the dataset was not planned, the encoder or its weights do not exist or do not fit each other or the
+        config, or the variant is about a part that the config has not; then nothing was written.
     """
     require_plan(dataset)
+    _refuse_needless_injection(request)
     base = read_json(dataset.plans())
     highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
     plans = derive_plans(base, request.variant, highest)
-    if request.variant.encoder is not None or request.variant.weights is not None:
+    other_network = request.variant.encoder is not None or request.variant.weights is not None
+    if other_network or trainer_class(request.config).adapter:
         _refuse_unfit_encoder(dataset, plans, trainer_class(request.config))
     # Data that are up to date are kept; planning that was cut off, or done anew, leaves some that are not.
     preprocess(RawDataset(dataset), plans, progress=progress)
     if plans["plans_name"] != base["plans_name"]:
         write_json(dataset.plans(plans["plans_name"]), plans)
     return plans
+
+
+def _refuse_needless_injection(request: TrainingRequest) -> None:
+    if request.variant.injection_blocks is not None and not trainer_class(request.config).adapter:
+        raise NucplanError(
+            f"--injection-blocks is about the adapter, which the config '{request.config}' has not; "
+            "train --config cellvta, or leave it out."
+        )
 
 
 def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> None:

@@ -43,19 +43,20 @@ def add_device(made: argparse.ArgumentParser) -> None:
     )
 
 
-def numbers(option: str, text: str, highest: int | None = None) -> tuple[int, ...]:
+def numbers(option: str, text: str, highest: int | None = None, lowest: int = 0) -> tuple[int, ...]:
     """The numbers of an option like ``0,1,2``, in ascending order.
 
     Raises
     ------
     NucplanError
-        If it is no list of different numbers from 0 to ``highest``.
+        If it is no list of different numbers from ``lowest`` to ``highest``.
     """
     parts = [part.strip() for part in text.split(",")]
     found = sorted({int(part) for part in parts if part.isdecimal()})
-    if len(found) < len(parts) or (highest is not None and found[-1] > highest):
-        up_to = "" if highest is None else f" from 0 to {highest}"
-        raise NucplanError(f"{option} {text} is not a list of different numbers{up_to}; give it like 0,1.")
+    if len(found) < len(parts) or found[0] < lowest or (highest is not None and found[-1] > highest):
+        up_to = "" if highest is None else f" from {lowest} to {highest}"
+        example = f"{lowest},{lowest + 1}"
+        raise NucplanError(f"{option} {text} is not a list of different numbers{up_to}; give it like {example}.")
     return tuple(found)
 
 

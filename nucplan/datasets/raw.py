@@ -7,7 +7,7 @@ pixel), ``instancesTr/<case>.tif`` (uint32 ids) and the same with ``Ts`` for an 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ MAX_CLASSES = 254
 # From electron microscopy to slides at the lowest magnification.
 PIXEL_SIZES = 0.01, 100
 INSTANCE_SUFFIX = ".tif"
+RGB = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class RawInfo:
     ignore_label : value in the class map that is not to be learned from, or None
     mpp : microns per pixel, or None
     groups : case to patient, slide or parent picture, for the cases of both parts
+    absent : case to the markers that were not measured there, whose files hold zeros; cases with all markers are not
+        in it
+    factors : marker to what its intensities were multiplied by to fit 16 bits; empty where they are as they were
     """
 
     class_names: tuple[str, ...]
@@ -53,6 +57,18 @@ class RawInfo:
     licence: str | None
     source: str | None
     groups: dict[str, str]
+    absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    factors: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def panel(self) -> tuple[str, ...] | None:
+        """The names of the channels of multiplex images; None for grey and RGB."""
+        return self.markers or (self.channel_names if len(self.channel_names) > RGB else None)
+
+    @property
+    def units(self) -> tuple[float, ...] | None:
+        """The intensity of one count of each marker; None for grey and RGB."""
+        return None if self.panel is None else tuple(self.factors.get(marker, 1.0) for marker in self.panel)
 
 
 class RawDataset:
@@ -151,7 +167,8 @@ def parse_dataset_json(path: Path) -> RawInfo:
     nuclei, channels = content.get("nuclei") or {}, content["channel_names"]
     _check_objects({"channel_names": channels, "labels": content["labels"], "nuclei": nuclei}, path)
     groups = nuclei.get("groups") or {}
-    _check_objects({"nuclei.groups": groups}, path)
+    absent, factors = nuclei.get("absent") or {}, nuclei.get("factors") or {}
+    _check_objects({"nuclei.groups": groups, "nuclei.absent": absent, "nuclei.factors": factors}, path)
     check_pixel_size(nuclei.get("mpp"), path)
     class_names, ignore_label = parse_labels(content["labels"], path)
     return RawInfo(
@@ -164,6 +181,8 @@ def parse_dataset_json(path: Path) -> RawInfo:
         licence=nuclei.get("licence"),
         source=nuclei.get("source"),
         groups={case: str(group) for case, group in groups.items()},
+        absent={case: tuple(markers) for case, markers in absent.items()},
+        factors=factors,
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
@@ -28,6 +27,7 @@ from nucplan.instances import Instances, NucleusProbabilities, decode, relabelle
 from nucplan.layout import CHOICE, CONFIGURATION, FINAL
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.plans import decision
+from nucplan.preprocessing import ImagePreprocessor
 
 # Beside the folds of a model folder; the last one in exported models alone.
 PLANS, DATASET, ORIGIN = "plans.json", "dataset.json", "origin.json"
@@ -249,7 +249,7 @@ class Predictor:
         if "RGBTo01Normalization" in schemes and image.dtype == np.uint16:
             # That scale is one of 8-bit images, and white is white in both.
             channels_first = (channels_first / 257).round().astype(np.uint8)
-        data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
+        data, _, properties = ImagePreprocessor(verbose=False).run_case_npy(
             channels_first,
             None,
             {"spacing": [999, 1, 1]},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from planners.measure import annotation_faults, measurements, neighbours, outlines
 from planners.measure.intensities import Intensities, measure_intensities
+from planners.measure.markers import MarkerCounts, measure_markers
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class ImageStatistics:
     class_pixels : (K + 1,) int64, background first
     everywhere, in_nuclei : intensities of all pixels, and of nuclear ones
     thumbnail : (1024,) int8, or None for an image without contrast
+    markers : of multiplex images; None for grey and RGB
     """
 
     size: tuple[int, int]
@@ -49,6 +52,7 @@ class ImageStatistics:
     everywhere: Intensities
     in_nuclei: Intensities
     thumbnail: np.ndarray | None
+    markers: MarkerCounts | None = None
 
 
 def measure_image(
@@ -59,6 +63,7 @@ def measure_image(
     ignore_label: int | None,
     samples: int,
     seed: int = 0,
+    units: Sequence[float] | None = None,
 ) -> ImageStatistics:
     """Measure one image.
 
@@ -73,6 +78,8 @@ def measure_image(
         Pixels that are kept for percentiles, of the whole image and of the nuclei.
     seed
         Decides which.
+    units
+        Intensity of one count of each marker of multiplex images; None for grey and RGB.
     """
     labels = measurements.compact(instances)
     pixels = image.reshape(labels.size, -1)
@@ -98,4 +105,5 @@ def measure_image(
         everywhere=measure_intensities(pixels, samples, random),
         in_nuclei=measure_intensities(pixels[np.flatnonzero(labels)], samples, random),
         thumbnail=annotation_faults.thumbnail(image),
+        markers=None if units is None else measure_markers(np.atleast_3d(image), units),
     )

@@ -50,30 +50,39 @@ def measure_intensities(pixels: np.ndarray, samples: int, random: np.random.Gene
 
 
 class IntensityPool:
-    """The statistics of many images; as in nnU-Net, every image with pixels gives the same number of samples."""
+    """The statistics of many images; as in nnU-Net, every image with pixels gives the same number of samples.
+
+    A channel without a single value gets the value 0.
+    """
 
     def __init__(self, channels: int) -> None:
-        self._pixels = 0
+        self._pixels = np.zeros(channels, np.int64)
         self._zeros, self._sum, self._squares = np.zeros((3, channels))
         self._minimum, self._maximum = np.full(channels, np.inf), np.full(channels, -np.inf)
-        self._samples: list[np.ndarray] = []
+        self._samples: list[list[np.ndarray]] = [[] for _ in range(channels)]
 
-    def add(self, image: Intensities) -> None:
-        self._pixels += image.pixels
-        self._zeros += image.zeros
-        self._sum += image.sum
-        self._squares += image.squares
-        self._minimum = np.minimum(self._minimum, image.minimum)
-        self._maximum = np.maximum(self._maximum, image.maximum)
-        self._samples.append(image.sample)
+    def add(self, image: Intensities, present: np.ndarray | None = None) -> None:
+        """Add an image, of which only the channels ``present`` (C,) bool count; None for all."""
+        present = np.ones(len(self._pixels), bool) if present is None else present
+        self._pixels += image.pixels * present
+        self._zeros += image.zeros * present
+        self._sum += image.sum * present
+        self._squares += image.squares * present
+        self._minimum = np.where(present, np.minimum(self._minimum, image.minimum), self._minimum)
+        self._maximum = np.where(present, np.maximum(self._maximum, image.maximum), self._maximum)
+        for channel in np.flatnonzero(present):
+            self._samples[channel].append(image.sample[:, channel])
 
     def summary(self) -> list[dict[str, float]]:
         """Per channel the keys of nnU-Net's fingerprint: mean, median, std, min, max, percentile_00_5 and _99_5."""
-        low, median, high = np.percentile(np.concatenate(self._samples), (0.5, 50, 99.5), axis=0)
-        mean = self._sum / self._pixels
-        std = np.sqrt(np.maximum(0, self._squares / self._pixels - mean**2))
+        percentiles = [np.percentile(self._sampled(c), (0.5, 50, 99.5)) for c in range(len(self._pixels))]
+        low, median, high = np.transpose(percentiles)
+        pixels = np.maximum(1, self._pixels)
+        mean = self._sum / pixels
+        std = np.sqrt(np.maximum(0, self._squares / pixels - mean**2))
+        minimum, maximum = (np.where(self._pixels, found, 0) for found in (self._minimum, self._maximum))
         columns = {
-            "mean": mean, "median": median, "std": std, "min": self._minimum, "max": self._maximum,
+            "mean": mean, "median": median, "std": std, "min": minimum, "max": maximum,
             "percentile_00_5": low, "percentile_99_5": high,
         }  # fmt: skip
         return [{name: float(column[c]) for name, column in columns.items()} for c in range(len(mean))]
@@ -87,8 +96,12 @@ class IntensityPool:
         return [self._positive(channel) for channel in range(len(self._zeros))]
 
     def _positive(self, channel: int) -> dict[str, float]:
-        values = np.concatenate([sample[:, channel] for sample in self._samples])
+        values = self._sampled(channel)
         positive = values[values > 0]
         q99, q999 = np.percentile(positive, (99, 99.9)) if positive.size else (0.0, 0.0)
-        zero_fraction = self._zeros[channel] / self._pixels
+        zero_fraction = self._zeros[channel] / max(1, self._pixels[channel])
         return {"zero_fraction": float(zero_fraction), "q99_positive": float(q99), "q999_positive": float(q999)}
+
+    def _sampled(self, channel: int) -> np.ndarray:
+        values = np.concatenate([*self._samples[channel], np.zeros(0, np.uint8)])
+        return values if values.size else np.zeros(1)

@@ -94,9 +94,15 @@ def count(values: np.ndarray) -> Counter[float]:
 
 
 def nonzero_size(image: np.ndarray) -> tuple[int, int]:
-    """Height and width of what nnU-Net's crop leaves: from the first to the last row and column that is not black."""
+    """Height and width of what nnU-Net's crop leaves."""
+    rows, columns = nonzero_window(image)
+    return rows.stop - rows.start, columns.stop - columns.start
+
+
+def nonzero_window(image: np.ndarray) -> tuple[slice, slice]:
+    """What nnU-Net's crop leaves: from the first to the last row and column that is not black; all if all is black."""
     occupied = image.reshape(*image.shape[:2], -1).any(axis=-1)
     if not occupied.any():
-        return occupied.shape
+        return slice(0, occupied.shape[0]), slice(0, occupied.shape[1])
     rows, columns = (np.flatnonzero(occupied.any(axis=axis)) for axis in (1, 0))
-    return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -35,9 +35,11 @@ from planners.rules.geometry import (
     tile_overlap,
     useful_patch,
 )
+from planners.rules.markers import channels, marker_normalization
 from planners.rules.resources import batch_size
 from planners.rules.training import (
     NORMALIZATIONS,
+    adapter,
     encoder,
     iterations,
     network_width,
@@ -48,9 +50,9 @@ from planners.rules.training import (
 
 __all__ = [
     "FAITHFUL", "FOREGROUND_DECODER", "NORMALIZATIONS", "PATCH_MULTIPLE", "STRIDES", "Decision", "Limits",
-    "band_half_width", "batch_size", "best_ceiling", "boundary_beta", "boundary_kernel", "boundary_loss_weight",
-    "boundary_pos_weight", "boundary_scales", "boundary_weight_normalised", "decoder", "decoder_plan", "encoder",
-    "enlarging_pays", "foreground_decoder", "gate", "iterations", "network_width", "normalization",
-    "oracle_ceiling", "oversampling", "patch_size", "queries", "scale", "scale_for_labels", "tile_overlap",
-    "useful_patch", "weight_kernel",
+    "adapter", "band_half_width", "batch_size", "best_ceiling", "boundary_beta", "boundary_kernel",
+    "boundary_loss_weight", "boundary_pos_weight", "boundary_scales", "boundary_weight_normalised", "channels",
+    "decoder", "decoder_plan", "encoder", "enlarging_pays", "foreground_decoder", "gate", "iterations",
+    "marker_normalization", "network_width", "normalization", "oracle_ceiling", "oversampling", "patch_size", "queries",
+    "scale", "scale_for_labels", "tile_overlap", "useful_patch", "weight_kernel",
 ]  # fmt: skip

@@ -36,13 +36,22 @@ def encoder() -> Decision:
     return Decision(value, because)
 
 
+def adapter() -> Decision:
+    """Which interactions of the config ``cellvta`` change the encoder's tokens; the other configs have no adapter.
+
+    All four, as published (CellVTA 2025).
+    """
+    because = "As published; the config cellvta alone reads it. Fewer are the ablation, none leaves the encoder plain."
+    return Decision({"injection_blocks": [1, 2, 3, 4]}, because)
+
+
 def normalization(statistics: Fingerprint) -> Decision:
     """One nnU-Net normalisation scheme per channel.
 
     Transmitted light (8-bit RGB in which nuclei are darker than the rest) has a physical reference, the white of the
     empty glass: a fixed scale keeps pale images pale, where mean 0 and deviation 1 would turn the faint membranes of
     a nearly white image into nuclei. Fluorescence has none: exposure and gain differ from image to image.
-    Zero fraction and high quantiles of markers are measured, but nothing is known yet that they should change.
+    Multiplex images get the stock z-score here, in whose place the rules of "marker_normalization" are applied.
     """
     channels = list(statistics.intensity.values())
     brightest = max(channel["all"]["max"] for channel in channels)

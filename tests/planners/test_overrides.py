@@ -22,6 +22,7 @@ PLANNED = {
     "batch_size": 4,
     "network_width": [24, 32, 64, 96, 128],
     "encoder": {"name": "vit_tiny_patch16_224", "depth": 6, "frozen": False, "taps": [1, 2, 3, 5]},
+    "adapter": {"injection_blocks": [1, 2, 3, 4]},
     "normalization": ["ZScoreNormalization"] * 3,
     "tile_overlap": 40,
     "boundary_kernel": 3,
@@ -72,6 +73,8 @@ def test_what_was_planned_can_be_set_and_stays_as_it_is(name: str) -> None:
         ("normalization", "NoNormalization", ["NoNormalization"] * 3),
         ("decoder", {"seed_spacing": 1}, PLANNED["decoder"] | {"seed_spacing": 1.0}),
         ("tile_overlap", 64, 64),
+        ("adapter", {"injection_blocks": [3, 1]}, {"injection_blocks": [1, 3]}),
+        ("adapter", {"injection_blocks": []}, {"injection_blocks": []}),
     ],
 )
 def test_values_are_completed_and_stored_in_the_planned_type(name: str, value: object, stored: object) -> None:
@@ -82,6 +85,10 @@ def test_values_are_completed_and_stored_in_the_planned_type(name: str, value: o
     ("name", "value", "message"),
     [
         ("scale", 3, "from 1 to 2, not 3; planned was 1"),
+        ("adapter", {"injection_blocks": [0]}, "different numbers from 1 to 4, not [0]"),
+        ("adapter", {"injection_blocks": [2, 2]}, "different numbers from 1 to 4"),
+        ("adapter", {"injection_blocks": 1}, "a list of different numbers from 1 to 4, not 1"),
+        ("adapter", {"injection_blocks": [True]}, "not [true]"),
         ("scale", True, "not true"),
         ("patch_size", 100, "multiple of 32"),
         ("patch_size", [96, 128], "square"),

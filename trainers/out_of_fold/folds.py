@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 from nucplan.files import read_json
 from nucplan.layout import CONFIGURATION, FOLDS, PLANS_NAME, Dataset
@@ -54,4 +55,11 @@ def _plan_options(dataset: Dataset, plans_name: str) -> list[str]:
     made_with = plans["nucplan"]
     options = ["--encoder", encoder] if encoder != own_encoder else []
     options += ["--weights", made_with["weights"]["file"]] if "weights" in made_with else []
+    own_blocks, blocks = (_injection_blocks(content) for content in (own, plans))
+    options += ["--injection-blocks", ",".join(map(str, blocks))] if blocks != own_blocks else []
     return options + (["--seed", str(made_with["seed"])] if "seed" in made_with else [])
+
+
+def _injection_blocks(plans: dict[str, Any]) -> list[int]:
+    """Empty where the plan is older than the decision."""
+    return plans["nucplan"].get("decisions", {}).get("adapter", {}).get("value", {}).get("injection_blocks", [])

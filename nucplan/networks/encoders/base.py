@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import Tensor, nn
+
+# What weights files hold beside an encoder: heads of its pretraining and its published tasks.
+HEADS = ("head.", "fc_head.", "dino_head.", "ibot_head.", "pooler.", "classifier.", "classifier_head.")
+# CellViT's decoder (Hörst et al. 2024) and its variant with one branch.
+CELLVIT_DECODER = (
+    "decoder0.", "decoder1.", "decoder2.", "decoder3.",
+    "nuclei_binary_map_decoder.", "hv_map_decoder.", "nuclei_type_maps_decoder.",
+)  # fmt: skip
 
 
 class Encoder(nn.Module, ABC):
@@ -50,14 +59,19 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of a weights file, out of their wrapping, under the names and in the forms of ``body``.
+        """The tensors of a weights file under the names and in the forms of ``body``.
 
-        What the file holds beside the encoder keeps its name.
+        They come out of their containers, but with all prefixes. What the file holds beside the encoder keeps its name.
         """
+
+    def sources(self, tensors: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
+        """The names under which a file with these tensors has, or should have, what fills ``name`` of ``body``."""
+        return (name,)
 
     def dispensable(self, name: str) -> bool:
         """Whether a tensor that ``body`` has no place for may be left out, as a classifier or a mask token may."""
-        return name.startswith("head") or name == "mask_token"
+        last = name.rpartition(".")[2]
+        return last == "mask_token" or name.startswith((*HEADS, *CELLVIT_DECODER))
 
     def freeze(self) -> None:
         """Train it no more."""
@@ -67,3 +81,33 @@ class Encoder(nn.Module, ABC):
 
     def train(self, mode: bool = True) -> Encoder:
         return super().train(mode and not self.frozen)
+
+
+class Tokens(NamedTuple):
+    """What the blocks of a ViT work on.
+
+    Attributes
+    ----------
+    prefix
+        (B, P, D): class and register tokens; P is 0 where there are none.
+    patches
+        (B, h, w, D).
+    """
+
+    prefix: Tensor
+    patches: Tensor
+
+
+class BlockwiseEncoder(Encoder):
+    """An encoder whose tokens can be changed between its blocks (see `nucplan.networks.adapter`).
+
+    Neither method turns gradients off: those of a frozen encoder pass through its blocks, and stop at its weights.
+    """
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tokens:
+        """The tokens before the first block, of (B, C, H, W) float, H and W multiples of the stride."""
+
+    @abstractmethod
+    def run_blocks(self, tokens: Tokens, first: int, last: int) -> Tokens:
+        """The tokens after the blocks from ``first`` to ``last - 1``; none of them is an empty range."""

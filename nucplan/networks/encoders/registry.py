@@ -1,13 +1,16 @@
-"""Encoders by name: what is known of each, and how it is built."""
+"""Encoders by name: how each is found and built."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import Encoder
+from nucplan.networks.encoders.cards import CARDS
+from nucplan.networks.encoders.cards import EncoderCard as EncoderCard
 
 # Family -> the class that builds it: (name, in_channels, depth, frozen, layer_scale, taps, **options).
 FAMILIES = {
@@ -15,31 +18,6 @@ FAMILIES = {
     "sam": "nucplan.networks.encoders.sam.SamViT",
     "virtues": "nucplan.networks.encoders.marker_vit.MarkerViT",
 }
-
-
-@dataclass(frozen=True)
-class EncoderCard:
-    """What is known of a named encoder.
-
-    Attributes
-    ----------
-    name : as users give it
-    family : key of `FAMILIES`
-    architecture : the timm name, or the family's own
-    options : what its architecture has other than the named one
-    mean, std : per RGB channel of images in [0, 1], as it was pretrained; None where images come otherwise
-    mpp : microns per pixel that it was pretrained at; None where it was on pictures of any scale
-    licence : of the published weights
-    """
-
-    name: str
-    family: str
-    architecture: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    mpp: float | None = None
-    licence: str = "unknown"
 
 
 def find_card(name: str) -> EncoderCard:
@@ -50,10 +28,29 @@ def find_card(name: str) -> EncoderCard:
     NucplanError
         If neither knows the name; the message lists those that are like it.
     """
-    from nucplan.networks.encoders.timm_vit import input_statistics
+    if name in CARDS:
+        return CARDS[name]
+    from nucplan.networks.encoders.timm_vit import input_statistics, quietly_imported_timm
 
+    if not quietly_imported_timm().is_model(name):
+        raise NucplanError(_unknown(name))
     mean, std = input_statistics(name)
-    return EncoderCard(name, "timm", name, mean=tuple(mean), std=tuple(std))
+    family = "sam" if name.startswith("samvit_") else "timm"
+    return EncoderCard(name, family, name, mean=tuple(mean), std=tuple(std))
+
+
+def _unknown(name: str) -> str:
+    import timm
+
+    vits = timm.list_models("vit_*")
+    # Names are long and share most letters: what is typed wrong is close, what is typed short is contained.
+    like = difflib.get_close_matches(name.lower(), [*CARDS, *vits], 5, 0.6)
+    like += [known for known in [*CARDS, *vits] if name.lower() in known and known not in like]
+    shown = like[:6] or ["vit_small_patch16_224", "uni", "virchow2", "h0-mini", "dinov2-b", "sam-b"]
+    return (
+        f"No encoder is named '{name}'; did you mean {', '.join(shown)}? "
+        "(docs/encoders.md lists nucplan's own names, timm.list_models('vit_*') timm's.)"
+    )
 
 
 def build_encoder(
@@ -72,6 +69,7 @@ def build_encoder(
     card = find_card(name)
     module, _, class_name = FAMILIES[card.family].rpartition(".")
     build = getattr(import_module(module), class_name)
+    depth = card.depth if depth is None else depth
     return build(
         card.architecture, in_channels, depth, frozen, layer_scale, taps, **{**card.options, **(options or {})}
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nucplan.errors import NucplanError
-from nucplan.networks.encoders.base import Encoder
+from nucplan.networks.encoders.base import BlockwiseEncoder, Tokens
+from nucplan.networks.encoders.dialects import dialect_of, without_class_position
 
 STRIDES = {8: 8, 14: 16, 16: 16}
 
@@ -23,7 +28,7 @@ def default_taps(blocks: int) -> list[int]:
     return [max(1, round(blocks * k / 4)) - 1 for k in (1, 2, 3, 4)]
 
 
-class TimmViT(Encoder):
+class TimmViT(BlockwiseEncoder):
     """A timm ViT tapped at four depths.
 
     Taps are the raw outputs of blocks, without the final norm and without class or register tokens. A ViT of patch 14
@@ -43,6 +48,9 @@ class TimmViT(Encoder):
         Whether blocks scale their residuals (LayerScale); pretrained weights say so.
     taps
         Four block indices, ascending, repeats allowed; None for `default_taps`.
+    options
+        Further arguments of timm's ``VisionTransformer`` as plain values: ``reg_tokens``, ``img_size``, ``mlp_ratio``
+        ...; ``mlp_layer`` by name (``swiglu_packed``), ``norm_eps`` for the epsilon of its norms.
 
     Raises
     ------
@@ -59,21 +67,17 @@ class TimmViT(Encoder):
         frozen: bool = False,
         layer_scale: bool = False,
         taps: Sequence[int] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.repeat_grey = frozen and in_channels == 1
-        if frozen and in_channels not in (1, 3):
-            raise NucplanError(
-                f"The pretrained encoder '{name}' takes grey or RGB images, these have {in_channels} channels; "
-                "train without --weights."
-            )
-        self.vit = _create(name, 3 if self.repeat_grey else in_channels, depth, layer_scale)
+        channels, self.repeat_grey = shown_channels(name, in_channels, frozen)
+        self.vit = _create(name, channels, depth, layer_scale, options)
         self.patch = self.vit.patch_embed.patch_size[0]
         if self.patch not in STRIDES:
             raise NucplanError(f"The encoder '{name}' has patch {self.patch}; nucplan takes patch 8, 14 or 16.")
         self.tap_strides = (STRIDES[self.patch],) * 4
         self.channels = self.vit.embed_dim
-        self.taps = _checked_taps(name, len(self.vit.blocks), taps)
+        self.taps = checked_taps(name, len(self.vit.blocks), taps)
         if frozen:
             self.freeze()
 
@@ -83,11 +87,7 @@ class TimmViT(Encoder):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) float, H and W multiples of the stride, to four maps (B, D, H/stride, W/stride)."""
-        if self.repeat_grey:
-            images = images.expand(-1, 3, -1, -1)
-        if self.patch != self.stride:
-            size = [side // self.stride * self.patch for side in images.shape[2:]]
-            images = functional.interpolate(images, size, mode="bilinear", antialias=True)
+        images = self._as_pretrained(images)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             # One block can be tapped twice, and timm returns each block once.
             maps = self.vit.forward_intermediates(
@@ -96,25 +96,82 @@ class TimmViT(Encoder):
         by_block = dict(zip(sorted(set(self.taps)), maps, strict=True))
         return [by_block[block] for block in self.taps]
 
+    def embed(self, images: Tensor) -> Tokens:
+        images, vit = self._as_pretrained(images), self.vit
+        grid = vit.patch_embed.dynamic_feat_size(images.shape[2:])
+        # The steps of timm's own forward pass; it has no public name for the one that adds positions and prefix.
+        return self._tokens(vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images)))), grid)
+
+    def run_blocks(self, tokens: Tokens, first: int, last: int) -> Tokens:
+        sequence = torch.cat([tokens.prefix, tokens.patches.flatten(1, 2)], 1)
+        for block in self.vit.blocks[first:last]:
+            sequence = block(sequence)
+        return self._tokens(sequence, tokens.patches.shape[1:3])
+
+    def _tokens(self, sequence: Tensor, grid: Sequence[int]) -> Tokens:
+        """(B, P + h * w, D) as prefix and patches."""
+        prefix = self.vit.num_prefix_tokens
+        return Tokens(sequence[:, :prefix], sequence[:, prefix:].unflatten(1, tuple(grid)))
+
+    def _as_pretrained(self, images: Tensor) -> Tensor:
+        """In RGB, and of the size that puts patch 14 onto the grid of stride 16."""
+        if self.repeat_grey:
+            images = images.expand(-1, 3, -1, -1)
+        if self.patch == self.stride:
+            return images
+        size = [side // self.stride * self.patch for side in images.shape[2:]]
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
+
+    def sources(self, tensors: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
+        return dialect_of(tensors).sources(name)
+
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        dialect = dialect_of(tensors)
+        found = dialect.gathered(tensors, self.vit.state_dict())
+        table = found.get("pos_embed")
+        if table is None or table.ndim != 3 or table.shape[-1] != self.channels:
+            return found
+        foreign_registers = dialect.sources("reg_token")[0].endswith("register_tokens")
+        if foreign_registers and self.vit.no_embed_class and "cls_token" in found:
+            found = without_class_position(found)
+        return {**found, "pos_embed": self._on_own_grid(found["pos_embed"])}
+
+    def _on_own_grid(self, table: Tensor) -> Tensor:
+        """A (1, prefix + h * h, D) position table resampled to the model's grid; as it is where it is no such table."""
         from timm.layers import resample_abs_pos_embed
 
-        table, vit = tensors.get("pos_embed"), self.vit
-        if (
-            table is None
-            or table.ndim != 3
-            or table.shape[-1] != self.channels
-            or len(table[0]) == len(vit.pos_embed[0])
-        ):
-            return dict(tensors)
-        prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
-        return {
-            **tensors,
-            "pos_embed": resample_abs_pos_embed(table, vit.patch_embed.grid_size, num_prefix_tokens=prefix),
-        }
+        prefix = 0 if self.vit.no_embed_class else self.vit.num_prefix_tokens
+        tokens = table.shape[1] - prefix
+        if table.shape[1] == self.vit.pos_embed.shape[1] or tokens < 1 or math.isqrt(tokens) ** 2 != tokens:
+            return table
+        return resample_abs_pos_embed(table, self.vit.patch_embed.grid_size, num_prefix_tokens=prefix)
 
 
-def _checked_taps(name: str, blocks: int, taps: Sequence[int] | None) -> list[int]:
+def shown_channels(name: str, in_channels: int, frozen: bool) -> tuple[int, bool]:
+    """Channels that an encoder for RGB is built with, and whether a grey image is shown to it three times.
+
+    Raises
+    ------
+    NucplanError
+        If a frozen one is asked for channels other than 1 or 3.
+    """
+    if frozen and in_channels not in (1, 3):
+        raise NucplanError(
+            f"The pretrained encoder '{name}' takes grey or RGB images, these have {in_channels} channels; "
+            "train without --weights."
+        )
+    repeat_grey = frozen and in_channels == 1
+    return (3 if repeat_grey else in_channels), repeat_grey
+
+
+def checked_taps(name: str, blocks: int, taps: Sequence[int] | None) -> list[int]:
+    """``taps``, or the default ones.
+
+    Raises
+    ------
+    NucplanError
+        If they are not four of the blocks in ascending order.
+    """
     if taps is None:
         return default_taps(blocks)
     if len(taps) != 4 or list(taps) != sorted(taps) or taps[0] < 0 or taps[-1] >= blocks:
@@ -125,16 +182,27 @@ def _checked_taps(name: str, blocks: int, taps: Sequence[int] | None) -> list[in
     return list(taps)
 
 
-def _create(name: str, in_channels: int, depth: int | None, layer_scale: bool) -> nn.Module:
-    with warnings.catch_warnings():
-        # timm's import of torch.jit warns on every start; it is nothing that a user could act on.
-        warnings.simplefilter("ignore", FutureWarning)
-        import timm
-        from timm.models.vision_transformer import VisionTransformer
-    _refuse_unknown(name)
-    options: dict[str, float] = {} if depth is None else {"depth": depth}
+def _arguments(depth: int | None, layer_scale: bool, options: Mapping[str, Any]) -> dict[str, Any]:
+    """timm's arguments from plain values."""
+    from timm.layers import SwiGLUPacked
+
+    given = dict(options)
+    if depth is not None:
+        given["depth"] = depth
     if layer_scale:
-        options["init_values"] = 1e-5
+        given.setdefault("init_values", 1e-5)
+    if given.get("mlp_layer") == "swiglu_packed":
+        given["mlp_layer"] = SwiGLUPacked
+    if "norm_eps" in given:
+        given["norm_layer"] = partial(nn.LayerNorm, eps=given.pop("norm_eps"))
+    return given
+
+
+def _create(name: str, in_channels: int, depth: int | None, layer_scale: bool, options: Mapping[str, Any]) -> nn.Module:
+    timm = quietly_imported_timm()
+    from timm.models.vision_transformer import VisionTransformer
+
+    _refuse_unknown(name)
     try:
         model = timm.create_model(
             name,
@@ -143,7 +211,7 @@ def _create(name: str, in_channels: int, depth: int | None, layer_scale: bool) -
             global_pool="",
             in_chans=in_channels,
             dynamic_img_size=True,
-            **options,
+            **_arguments(depth, layer_scale, options),
         )
     except TypeError:
         raise NucplanError(f"The timm model '{name}' has no dynamic image size; choose a plain ViT.") from None
@@ -152,9 +220,16 @@ def _create(name: str, in_channels: int, depth: int | None, layer_scale: bool) -
     return model
 
 
-def _refuse_unknown(name: str) -> None:
-    import timm
+def quietly_imported_timm() -> ModuleType:
+    """timm, whose first import warns of torch.jit: nothing that a user could act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import timm
+    return timm
 
+
+def _refuse_unknown(name: str) -> None:
+    timm = quietly_imported_timm()
     if not timm.is_model(name):
         some = ", ".join(timm.list_models("vit_*patch16*224*")[:6])
         raise NucplanError(f"timm knows no model '{name}'; a ViT such as {some} is wanted (timm.list_models('vit_*')).")
@@ -168,8 +243,7 @@ def input_statistics(name: str) -> tuple[list[float], list[float]]:
     NucplanError
         If timm has no such model.
     """
-    import timm
-
+    timm = quietly_imported_timm()
     _refuse_unknown(name)
     configuration = timm.get_pretrained_cfg(name)
     return list(configuration.mean), list(configuration.std)
