@@ -19,6 +19,15 @@ def essence(plans: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def shared_essence(plans: Mapping[str, Any]) -> dict[str, Any]:
+    """What a variant of a plan has in common with it: all that results depend on, less architecture and weights."""
+    configurations = {
+        name: {part: value for part, value in one.items() if part != "architecture"}
+        for name, one in (plans.get("configurations") or {}).items()
+    }
+    return {"configurations": configurations, "decisions": essence(plans)["decisions"]}
+
+
 def overridden(plans: Mapping[str, Any]) -> dict[str, Any]:
     """The decisions that a user set, by name."""
     return {name: one["value"] for name, one in plans["nucplan"]["decisions"].items() if one.get("overridden")}

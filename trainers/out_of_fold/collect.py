@@ -19,7 +19,7 @@ from nucplan.report.across_seeds import across_seeds, seed_noise
 from nucplan.report.crops import compare_field
 from nucplan.report.verdict import verdict
 from nucplan.workflow.local import log_file
-from nucplan.workflow.study import choice_name, scoring_name
+from nucplan.workflow.names import choice_name, scoring_name
 from planners.explain import in_words
 from trainers.out_of_fold.comparison import Compared, ReportRequest, compare
 from trainers.out_of_fold.curves import costs, curves
