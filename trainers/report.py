@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("--seeds", metavar="0,1", default="0", help="default: %(default)s")
     made.add_argument("--reference", action="store_true", help="add stock nnU-Net (trainers.run_reference)")
     made.add_argument("--injection-blocks", metavar="1,2", help="those that the config cellvta was trained with")
-    made.add_argument("--transfer-to", metavar="B,C", help="show the scores of these datasets (trainers.score_transfer)")
+    made.add_argument("--transfer-to", metavar="B,C", help="datasets of trainers.score_transfer")
     made.add_argument(
         "--output",
         metavar="FOLDER",

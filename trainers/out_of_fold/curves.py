@@ -41,7 +41,7 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``parameters``; ``iterations`` and ``precision`` of a training; ``seconds_per_iteration``, the median over
+        ``parameters`` and ``trained_parameters`` (those of a frozen encoder are not); ``iterations`` and ``precision`` of a training; ``seconds_per_iteration``, the median over
         epochs and folds, validation patches included; ``images_per_second``, patches of the batch over that;
         ``peak_memory_bytes``, the highest of the folds, and ``peak_memory_of``.
     """
@@ -54,6 +54,7 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     batch = decision(read_json(model / "plans.json"), "batch_size")
     return {
         "parameters": found[0]["parameters"] if found else None,
+        "trained_parameters": found[0]["trained_parameters"] if found else None,
         "iterations": records[0].get("iterations") if records else None,
         "precision": " or ".join(sorted({r["precision"] for r in records if "precision" in r})) or None,
         "seconds_per_iteration": seconds,
@@ -73,5 +74,9 @@ def _of_checkpoint(path: Path) -> dict[str, float] | None:
         _, iterations = content["epochs"]
     except (KeyError, NucplanError):
         return None
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return {"parameters": parameters, "seconds": float(np.median(ends - starts)) / iterations}
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+    return {
+        "parameters": sum(size for size, _ in sizes),
+        "trained_parameters": sum(size for size, trained in sizes if trained),
+        "seconds": float(np.median(ends - starts)) / iterations,
+    }
