@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from nucplan.report.numbers import number_text
 
-UNKNOWN = "not recorded"
+UNKNOWN, UNMEASURED = "not recorded", "not measured"
 
 
 class Column(NamedTuple):
@@ -58,20 +58,25 @@ def cost_rows(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any
     first = next(iter(costs), None)
     return {
         config: [
-            *_cells((*NETWORK, *TRAINING), cost, costs[first], config != first),
-            *_cells((*PREDICTION, *TURNS), of_configs.get(config, {}), of_configs.get(first, {}), config != first),
+            *_cells((*NETWORK, *TRAINING), cost, {} if config == first else costs[first], UNKNOWN),
+            *_cells(
+                GROUPS["prediction"],
+                of_configs.get(config, {}),
+                {} if config == first else of_configs.get(first, {}),
+                UNMEASURED,
+            ),
         ]
         for config, cost in costs.items()
     }
 
 
-def _cells(columns: tuple[Column, ...], of: Mapping[str, Any], baseline: Mapping[str, Any], other: bool) -> list[str]:
-    return [_cell(column, of.get(column.key), baseline.get(column.key) if other else None) for column in columns]
+def _cells(columns: tuple[Column, ...], of: Mapping[str, Any], baseline: Mapping[str, Any], missing: str) -> list[str]:
+    return [_cell(column, of.get(column.key), baseline.get(column.key), missing) for column in columns]
 
 
-def _cell(column: Column, value: float | None, baseline: float | None) -> str:
+def _cell(column: Column, value: float | None, baseline: float | None, missing: str) -> str:
     if value is None:
-        return UNKNOWN
+        return missing
     text = number_text(value / column.unit, column.decimals)
     return f"{text} ({number_text(value / baseline, 2)}x)" if column.compared and baseline else text
 

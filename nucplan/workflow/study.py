@@ -178,7 +178,9 @@ class Study:
 
     def _choice(self, dataset: Dataset, trainings: Sequence[Job]) -> Job:
         """Which networks of the first seed predict by default."""
-        command = self._command("python", "-m", "trainers.choose_ensemble", str(dataset.id), *self._networks())
+        command = self._command(
+            "python", "-m", "trainers.choose_ensemble", str(dataset.id), *self._networks(self.folds)
+        )
         return Job(
             choice_name(dataset),
             command,
@@ -191,36 +193,36 @@ class Study:
     def _test(self, dataset: Dataset, choice: Job) -> Job:
         """Scores of the test part, which no choice has seen."""
         inputs = (*choice.inputs, *choice.outputs, *_files(dataset, "Ts"))
-        return self._scoring(scoring_name(dataset), dataset, "score_test", inputs, self.test_file(dataset))
+        words = [str(dataset.id), *self._networks(self.folds)]
+        return self._scoring(scoring_name(dataset), "score_test", words, inputs, self.test_file(dataset))
 
     def _transfer(self, dataset: Dataset, other: Dataset, choice: Job) -> Job:
         """Scores of another dataset, of whose test part where it has one."""
         part = "Ts" if _holds_files(other.part("images", "Ts")) else "Tr"
         inputs = (*choice.inputs, *choice.outputs, other.dataset_json, *_files(other, part))
-        output, name = self.transfer_file(dataset, other), transferring_name(dataset, other)
-        return self._scoring(name, dataset, "score_transfer", inputs, output, "--to", str(other.id))
+        words = [str(dataset.id), "--to", str(other.id), *self._networks(self.folds)]
+        output = self.transfer_file(dataset, other)
+        return self._scoring(transferring_name(dataset, other), "score_transfer", words, inputs, output)
 
     def _cost(self, dataset: Dataset, trainings: Sequence[Job]) -> Job:
         """What prediction costs; one network of each config is enough for it."""
         inputs = tuple(path for job in trainings[: len(self.trainers)] for path in job.outputs)
+        words = [str(dataset.id), *self._networks(self.folds[:1])]
         output = self.output / dataset.folder_name / COST
-        return self._scoring(costing_name(dataset), dataset, "measure_cost", inputs, output)
+        return self._scoring(costing_name(dataset), "measure_cost", words, inputs, output)
 
-    def _scoring(
-        self, name: str, dataset: Dataset, module: str, inputs: tuple[Path, ...], output: Path, *options: str
-    ) -> Job:
-        """A job that applies the trained networks and writes one JSON file."""
-        words = [str(dataset.id), *options, *self._networks(), "--output", str(output)]
-        command = self._command("python", "-m", f"trainers.{module}", *words)
+    def _scoring(self, name: str, module: str, words: Sequence[str], inputs: tuple[Path, ...], output: Path) -> Job:
+        """A job that applies trained networks and writes one JSON file."""
+        command = self._command("python", "-m", f"trainers.{module}", *words, "--output", str(output))
         resources = Resources(gpus=self._gpus, hours=UNKNOWN_HOURS)
         return Job(name, command, inputs=inputs, outputs=(output,), written=_in_json(command), resources=resources)
 
-    def _networks(self) -> list[str]:
-        """The trained networks that are chosen among, as options."""
+    def _networks(self, folds: Sequence[int]) -> list[str]:
+        """Trained networks of the first seed, as options."""
         usual, seed = plans_name(self.seeds[0]), self.seeds[0]
         plans = {config: plan_of(config, seed, self.injection_blocks) for config in self.trainers}
         names = [usual, *(f"{config}={plan}" for config, plan in plans.items() if plan != usual)]
-        options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, self.folds))]
+        options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, folds))]
         return [*options, *(["--plans", ",".join(names)] if names != [PLANS_NAME] else [])]
 
     def _report(self, jobs: Sequence[Job]) -> Job:

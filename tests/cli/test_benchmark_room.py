@@ -99,4 +99,4 @@ def test_what_is_done_may_lie_in_a_folder_that_is_read_only(trained_root, tmp_pa
                 path.write_text(job.written or "")
     monkeypatch.setattr("os.access", lambda *_: False)
     assert benchmark(root) == 0
-    assert "0 jobs done now, 7 done before" in capsys.readouterr().out
+    assert "0 jobs done now, 8 done before" in capsys.readouterr().out

@@ -41,9 +41,10 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``parameters`` and ``trained_parameters`` (those of a frozen encoder are not); ``iterations`` and ``precision`` of a training; ``seconds_per_iteration``, the median over
-        epochs and folds, validation patches included; ``images_per_second``, patches of the batch over that;
-        ``peak_memory_bytes``, the highest of the folds, and ``peak_memory_of``.
+        ``parameters`` and ``trained_parameters``, without those of a frozen encoder; ``iterations`` and ``precision``
+        of a training; ``seconds_per_iteration``, the median over epochs and folds, validation patches included;
+        ``images_per_second``, patches of the batch over that; ``peak_memory_bytes``, the highest of the folds, and
+        ``peak_memory_of``.
     """
     folders = [model / f"fold_{fold}" for fold in folds]
     found = [one for folder in folders if (one := _of_checkpoint(folder / FINAL)) is not None]
