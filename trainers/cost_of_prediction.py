@@ -103,7 +103,13 @@ def conditions(device: torch.device) -> dict[str, Any]:
 
 
 def used_memory(model: Path, fold: int, image: np.ndarray, device: torch.device) -> dict[str, int | str]:
-    """What `nucplan.devices.peak_memory` says of a process that loads one network and predicts one image."""
+    """The peak memory of a process that loads one network and predicts one image.
+
+    Returns
+    -------
+    dict
+        What `nucplan.devices.peak_memory` says then, and ``added_memory_bytes``: without that of the bare process.
+    """
     # The peak of a process never falls, so each network needs one of its own.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_peak_of, model, fold, image, str(device), torch.get_num_threads()).result()
@@ -112,5 +118,9 @@ def used_memory(model: Path, fold: int, image: np.ndarray, device: torch.device)
 def _peak_of(model: Path, fold: int, image: np.ndarray, device_name: str, threads: int) -> dict[str, int | str]:
     torch.set_num_threads(threads)
     device = torch.device(device_name)
+    before = peak_memory(device)
     open_network(model, fold, device)(image)
-    return peak_memory(device)
+    after = peak_memory(device)
+    if not after:
+        return {}
+    return after | {"added_memory_bytes": after["peak_memory_bytes"] - before["peak_memory_bytes"]}

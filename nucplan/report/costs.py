@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nucplan.report.numbers import number_text
+from nucplan.report.numbers import counted, number_text
 
 UNKNOWN, UNMEASURED = "not recorded", "not measured"
 
@@ -34,7 +34,7 @@ TRAINING = (
 PREDICTION = (
     Column("images per second", "images_per_second", 2, compared=False),
     Column("megapixels per second", "megapixels_per_second", 2, compared=False),
-    Column("peak memory / GiB", "peak_memory_bytes", 1, 2**30),
+    Column("added memory / GiB", "added_memory_bytes", 2, 2**30),
 )
 # Ratios of the same turns, which those of two medians are not.
 TURNS = (
@@ -91,14 +91,14 @@ def conditions_text(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[st
 
 
 def _of_prediction(measured: Mapping[str, Any]) -> str:
-    images, threads = len(measured["images"]), measured["threads"]
-    place = measured["device_name"] + (f", {threads} threads" if measured["device"] == "cpu" else "")
+    images, threads = counted(len(measured["images"]), "validation image"), measured["threads"]
+    place = measured["device_name"] + (f", {counted(threads, 'thread')}" if measured["device"] == "cpu" else "")
     of = next((one["peak_memory_of"] for one in measured["configs"].values() if "peak_memory_of" in one), None)
     return (
-        f"Prediction: {images} validation images of fold {measured['folds'][0]} ({measured['megapixels']:.2f} "
+        f"Prediction: {images} of fold {measured['folds'][0]} ({measured['megapixels']:.2f} "
         f"megapixels), one network without mirroring, from image to nuclei, on {place}, {measured['precision']}; the "
         f"median of {measured['rounds']} rounds in which the configs took turns"
-        + (f"; memory is that of the {of}, on the largest of the images." if of else ".")
+        + (f"; memory is what loading it and predicting the largest image adds to the {of}." if of else ".")
     )
 
 

@@ -112,7 +112,7 @@ def measured_cost() -> dict[str, Any]:
     def of(seconds: float) -> dict[str, Any]:
         speed = {"images_per_second": 2 / seconds, "megapixels_per_second": 0.5 / seconds}
         times = {"times_baseline": seconds, "times_baseline_of_maps": 1.1 * seconds}
-        return {"peak_memory_bytes": 2**30 * seconds, "peak_memory_of": "GPU"} | speed | times
+        return {"added_memory_bytes": 2**30 * seconds, "peak_memory_of": "GPU"} | speed | times
 
     place = {"device": "cuda", "device_name": HOSTILE, "threads": 2, "precision": "float16"}
     measured = {"images": ["a", "b"], "megapixels": 0.5, "rounds": 5, "folds": [0]}
