@@ -21,6 +21,16 @@ class Column(NamedTuple):
     compared: bool = True
 
 
+class Cell(NamedTuple):
+    """A figure as text and, where there is something to compare, how many times the baseline's it is."""
+
+    text: str
+    times: str | None = None
+
+    def __str__(self) -> str:
+        return self.text if self.times is None else f"{self.text} ({self.times})"
+
+
 NETWORK = (
     Column("parameters / million", "parameters", 2, 1e6),
     Column("trained / million", "trained_parameters", 2, 1e6),
@@ -44,8 +54,8 @@ TURNS = (
 GROUPS = {"network": NETWORK, "training": TRAINING, "prediction": (*PREDICTION, *TURNS)}
 
 
-def cost_rows(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    """The cells of each config, in the order of `GROUPS`; behind a figure stands how many times the baseline's it is.
+def cost_rows(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any] | None) -> dict[str, list[Cell]]:
+    """The cells of each config, in the order of `GROUPS`.
 
     Parameters
     ----------
@@ -70,15 +80,15 @@ def cost_rows(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any
     }
 
 
-def _cells(columns: tuple[Column, ...], of: Mapping[str, Any], baseline: Mapping[str, Any], missing: str) -> list[str]:
+def _cells(columns: tuple[Column, ...], of: Mapping[str, Any], baseline: Mapping[str, Any], missing: str) -> list[Cell]:
     return [_cell(column, of.get(column.key), baseline.get(column.key), missing) for column in columns]
 
 
-def _cell(column: Column, value: float | None, baseline: float | None, missing: str) -> str:
+def _cell(column: Column, value: float | None, baseline: float | None, missing: str) -> Cell:
     if value is None:
-        return missing
+        return Cell(missing)
     text = number_text(value / column.unit, column.decimals)
-    return f"{text} ({number_text(value / baseline, 2)}x)" if column.compared and baseline else text
+    return Cell(text, f"{number_text(value / baseline, 2)}x") if column.compared and baseline else Cell(text)
 
 
 def conditions_text(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any] | None) -> str:
@@ -106,5 +116,5 @@ def cost_tables(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, A
     """The table and its conditions as Markdown."""
     titles = [f"{group}: {column.title}" for group, columns in GROUPS.items() for column in columns]
     lines = [f"| {' | '.join(['config', *titles])} |", "|---|" + "---|" * len(titles)]
-    lines += [f"| {' | '.join([config, *cells])} |" for config, cells in cost_rows(costs, measured).items()]
+    lines += [f"| {' | '.join([config, *map(str, cells)])} |" for config, cells in cost_rows(costs, measured).items()]
     return "\n".join([conditions_text(costs, measured), "", *lines])

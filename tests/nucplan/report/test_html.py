@@ -175,8 +175,8 @@ def test_a_dataset_without_a_plan_says_why_and_what_is_not_recorded_is_said(page
 def test_costs_are_held_against_those_of_the_first_config(page, report):
     assert report["datasets"][0]["costs"]["boundary"]["peak_memory_bytes"] is None
     boundary = next(t for t in page.tables if t[1][0] == "parameters / million")[3]
-    trained = ["4.30 (1.00x)", "4.00 (1.00x)", "500", ".500 (2.00x)", "8.0", "not recorded"]
-    assert boundary == ["boundary", *trained, "1.60", ".40", "1.25 (1.25x)", "1.25", "1.38"]
+    trained = ["4.30 1.00x", "4.00 1.00x", "500", ".500 2.00x", "8.0", "not recorded"]
+    assert boundary == ["boundary", *trained, "1.60", ".40", "1.25 1.25x", "1.25", "1.38"]
     assert "2 validation images of fold 0" in page.text
 
 
@@ -196,7 +196,7 @@ def test_a_transfer_stands_beside_the_own_scores_and_a_dash_where_there_is_none(
         ["the choice", "-", ".500", "-", "-"],
     ]
     assert "2 images of 1 group: the test part of Other" in page.text
-    assert "enlarged 2.00 times" in page.text
+    assert "enlarged to 200 % of their sides" in page.text
     every = next(t for t in page.tables if t[0][0] == "model" and t[0][-1] == "merges" and "AP" in t[0][2])
     assert every[1][1:] == [".500 -.100", ".500 -.100", ".500 -.100", "1,234"]
     assert f"There are no scores of this transfer: {HOSTILE}" in page.text
