@@ -49,7 +49,7 @@ PREDICTION = (
 # Ratios of the same turns, which those of two medians are not.
 TURNS = (
     Column("time, times baseline", "times_baseline", 2, compared=False),
-    Column("network alone", "times_baseline_of_maps", 2, compared=False),
+    Column("network alone, times baseline", "times_baseline_of_maps", 2, compared=False),
 )
 GROUPS = {"network": NETWORK, "training": TRAINING, "prediction": (*PREDICTION, *TURNS)}
 
