@@ -144,7 +144,7 @@ def _study(arguments: argparse.Namespace) -> Study:
         device=arguments.device,
         root=arguments.root,
         native_resolution=arguments.native_resolution,
-        injection_blocks=_injection_blocks(arguments.injection_blocks, configs),
+        injection_blocks=_injection_blocks(arguments.injection_blocks, configs, datasets),
         transfer_to=targets,
     )
 
@@ -176,8 +176,10 @@ def _refuse_transfers(datasets: Sequence[Dataset], targets: Sequence[Dataset]) -
             refuse_unfit(raw[source], raw[target])
 
 
-def _injection_blocks(text: str | None, configs: Sequence[str]) -> tuple[int, ...] | None:
+def _injection_blocks(text: str | None, configs: Sequence[str], datasets: Sequence[Dataset]) -> tuple[int, ...] | None:
     """None for all, which are trained where nothing else is asked for."""
+    from nucplan.files import read_json
+    from nucplan.plans import overridden
     from nucplan.workflow.names import ADAPTED
 
     if text is None:
@@ -187,6 +189,12 @@ def _injection_blocks(text: str | None, configs: Sequence[str]) -> tuple[int, ..
         raise NucplanError(f"--injection-blocks {text} counts from 1; give numbers from 1 to {INTERACTIONS}.")
     if ADAPTED not in configs:
         raise NucplanError(f"--injection-blocks is about the config {ADAPTED}; add it to --configs, or leave it out.")
+    for dataset in datasets:
+        if dataset.plans().is_file() and "adapter" in overridden(read_json(dataset.plans())):
+            raise NucplanError(
+                f"{dataset.plans()} has an adapter that you set, and --injection-blocks {text} is another word on it; "
+                "leave the option out, or plan without that setting."
+            )
     return None if len(blocks) == INTERACTIONS else blocks
 
 

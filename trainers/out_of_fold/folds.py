@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 
 from nucplan.files import read_json
 from nucplan.layout import CONFIGURATION, FOLDS, PLANS_NAME, Dataset
 from trainers import CONFIGS, trainer_name
-
-# `nucplan.layout.injection_suffix` writes it.
-INJECTED = re.compile(r"_inject(\d+(?:-\d+)*)")
 
 
 def validation_folder(model: Path, fold: int) -> Path:
@@ -51,7 +47,6 @@ def training_command(dataset: Dataset, model: Path, fold: int, length: int | Non
 def _plan_options(dataset: Dataset, plans_name: str) -> list[str]:
     if plans_name == PLANS_NAME or not dataset.plans(plans_name).is_file():
         return []
-    blocks = INJECTED.search(plans_name)
     own, plans = (read_json(dataset.plans(name)) for name in (PLANS_NAME, plans_name))
     own_encoder, encoder = (
         content["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]["encoder"] for content in (own, plans)
@@ -59,5 +54,4 @@ def _plan_options(dataset: Dataset, plans_name: str) -> list[str]:
     made_with = plans["nucplan"]
     options = ["--encoder", encoder] if encoder != own_encoder else []
     options += ["--weights", made_with["weights"]["file"]] if "weights" in made_with else []
-    options += ["--injection-blocks", blocks[1].replace("-", ",")] if blocks else []
     return options + (["--seed", str(made_with["seed"])] if "seed" in made_with else [])

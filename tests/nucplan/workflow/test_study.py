@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import trainers
 from nucplan.cli.benchmark import main
-from nucplan.files import write_json
+from nucplan.files import read_json, write_json
 from nucplan.layout import FINAL, Dataset, resolve_roots
 from nucplan.reproduction.grid import grid, words
 from nucplan.workflow.jobs import Job, PlanCopy, prerequisites
@@ -81,6 +82,9 @@ def test_a_variant_may_differ_from_its_plan_in_its_architecture_and_in_nothing_e
     base, copy = tmp_path / "plans.json", tmp_path / "copy.json"
     plan(base, scale=1)
     plan(copy, scale=1, blocks=2)
+    content = read_json(copy)
+    content["nucplan"]["decisions"]["adapter"] = {"value": {"injection_blocks": [1]}}
+    write_json(copy, content)
     assert PlanCopy(base, copy, variant=True).same()
     assert not PlanCopy(base, copy).same()
     plan(copy, scale=2, blocks=2)
@@ -148,7 +152,7 @@ def test_what_prediction_costs_waits_for_one_fold_and_for_no_choice(dataset):
 
 def test_the_words_of_a_grid_ask_for_the_same_grid(dataset, tmp_path, monkeypatch):
     other = raw_dataset(tmp_path, "Dataset002_B")
-    monkeypatch.setitem(__import__("trainers").CONFIGS, "cellvta", "trainers.baseline.Adapted")
+    monkeypatch.setitem(trainers.CONFIGS, "cellvta", "trainers.baseline.Adapted")
     asked = study(dataset, transfer_to=(other,), native_resolution=True, injection_blocks=(1, 3), reference=("a", "b"))
     found = []
     monkeypatch.setattr("nucplan.cli.benchmark._write_manifest", found.append)
@@ -185,9 +189,18 @@ def test_options_that_cannot_be_meant_are_refused_before_any_work(dataset, tmp_p
 
 
 def test_all_injection_blocks_are_what_is_trained_anyway(dataset, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(__import__("trainers").CONFIGS, "cellvta", "trainers.baseline.Adapted")
+    monkeypatch.setitem(trainers.CONFIGS, "cellvta", "trainers.baseline.Adapted")
     options = ["A", "--configs", "cellvta", "--injection-blocks", "1,2,3,4", "--manifest", "--root", str(tmp_path)]
     found = []
     monkeypatch.setattr("nucplan.cli.benchmark._write_manifest", found.append)
     assert main(options) == 0
     assert found[0].injection_blocks is None
+
+
+def test_a_plan_whose_adapter_a_user_set_is_not_varied(dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(trainers.CONFIGS, "cellvta", "trainers.baseline.Adapted")
+    decisions = {"adapter": {"value": {"injection_blocks": [1]}, "overridden": True}}
+    write_json(dataset.plans(), {"nucplan": {"decisions": decisions}})
+    options = ["A", "--configs", "cellvta", "--injection-blocks", "1,2", "--manifest", "--root", str(tmp_path)]
+    assert main(options) == 2
+    assert "has an adapter that you set, and --injection-blocks 1,2 is another word" in capsys.readouterr().err

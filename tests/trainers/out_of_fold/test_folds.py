@@ -9,7 +9,7 @@ import pytest
 
 from nucplan.cli import train
 from nucplan.files import read_json, write_json
-from nucplan.layout import Dataset, find_dataset, injection_suffix, plans_name, resolve_roots
+from nucplan.layout import Dataset, find_dataset, resolve_roots
 from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
 from trainers.out_of_fold.folds import finished_folds, iterations, training_command
 
@@ -74,10 +74,3 @@ def test_weights_are_named_and_plans_that_are_gone_are_told(planned):
     write_json(planned.plans("nucplanPlans_weights0"), plans)
     command = training_command(planned, model, 1)
     assert command == "nucplan_train 1 1 --config boundary --weights '/models/uni 2.bin'"
-
-
-def test_the_command_names_the_interactions_that_the_plan_is_named_after(planned):
-    name = plans_name(3, injection_suffix((1, 3)))
-    write_json(planned.plans(name), read_json(planned.plans()) | {"plans_name": name})
-    command = training_command(planned, planned.model(trainer_name("boundary"), name), 0)
-    assert command == "nucplan_train 1 0 --config boundary --injection-blocks 1,3"
