@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,11 @@ class Dataset:
 def plans_name(seed: int, *variants: str) -> str:
     """The name of the plan of a seed and of whatever else differs from the dataset's own plan."""
     return "_".join([PLANS_NAME, *variants, *([f"seed{seed}"] if seed else [])])
+
+
+def injection_suffix(blocks: Sequence[int]) -> str:
+    """What stands in the name of a plan whose adapter changes the encoder's tokens in these interactions alone."""
+    return f"inject{'-'.join(map(str, blocks))}"
 
 
 def resolve_roots(root: str | os.PathLike | None = None) -> Roots:

@@ -49,3 +49,14 @@ def decision(plans: Mapping[str, Any], name: str) -> Any:
             "run nucplan_plan_and_preprocess and train anew."
         )
     return decisions[name]["value"]
+
+
+def shared_essence(plans: Mapping[str, Any]) -> dict[str, Any]:
+    """What a variant of a plan has in common with it: all that results depend on, less adapter and architecture."""
+    content = essence(plans)
+    configurations = {
+        name: {part: value for part, value in one.items() if part != "architecture"}
+        for name, one in (content["configurations"] or {}).items()
+    }
+    decisions = {name: value for name, value in content["decisions"].items() if name != "adapter"}
+    return {"configurations": configurations, "decisions": decisions}

@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("--folds", metavar="0,1", default=",".join(map(str, FOLDS)), help="default: %(default)s")
     made.add_argument("--seeds", metavar="0,1", default="0", help="default: %(default)s")
     made.add_argument("--reference", action="store_true", help="add stock nnU-Net (trainers.run_reference)")
+    made.add_argument("--injection-blocks", metavar="1,2", help="those that the config cellvta was trained with")
+    made.add_argument("--transfer-to", metavar="B,C", help="datasets of trainers.score_transfer")
     made.add_argument(
         "--output",
         metavar="FOLDER",
@@ -60,11 +62,23 @@ def _command(arguments: argparse.Namespace) -> None:
         raise NucplanError(f"--configs {arguments.configs} names a config twice; give each once.")
     roots = resolve_roots(arguments.root)
     datasets = [find_dataset(roots, name) for name in arguments.datasets]
+    targets = tuple(find_dataset(roots, name) for name in (arguments.transfer_to or "").split(",") if name)
+    blocks = common.numbers("--injection-blocks", arguments.injection_blocks) if arguments.injection_blocks else None
     activate(roots, make=False)
     from trainers.out_of_fold.comparison import ReportRequest
 
     command = shlex.join(["python", "-m", "trainers.report", *arguments.words])
-    request = ReportRequest(configs, folds, seeds, arguments.reference, arguments.output, arguments.device, command)
+    request = ReportRequest(
+        configs,
+        folds,
+        seeds,
+        arguments.reference,
+        arguments.output,
+        arguments.device,
+        command,
+        injection_blocks=blocks,
+        transfer_to=targets,
+    )
     _write(datasets, request)
 
 
@@ -75,6 +89,7 @@ def _write(datasets: Sequence[Dataset], request: ReportRequest) -> None:
     from nucplan.reproduction.environment import environment
     from trainers.out_of_fold.collect import collect
     from trainers.out_of_fold.runs import STOCK
+    from trainers.out_of_fold.transfers import transfers
 
     made_with = {name: value for name, value in environment(request.device).items() if value is not None}
     found = [collect(dataset, request, common.progress) for dataset in datasets]
@@ -84,6 +99,7 @@ def _write(datasets: Sequence[Dataset], request: ReportRequest) -> None:
         "configs": list(request.configs),
         "folds": list(request.folds),
         "datasets": contents,
+        "transfers": transfers(datasets, contents, request),
         "ranks": ranks(_compared(contents), [*request.configs, STOCK]),
     }
     pictures = draw(report) | {name: picture for _, of in found for name, picture in of.items()}

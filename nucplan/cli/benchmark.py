@@ -15,13 +15,17 @@ from nucplan.schedule import BUDGETS
 from trainers import COMPARED, trainer_name
 
 if TYPE_CHECKING:
+    from nucplan.layout import Dataset, Roots
     from nucplan.workflow.jobs import Job
     from nucplan.workflow.local import Outcome
     from nucplan.workflow.study import Study
 
+# Of the adapter of CellVTA.
+INTERACTIONS = 4
 EXAMPLES = """\
   nucplan_benchmark Tissue TNBC --budget quick         plan, train and compare on this machine
   nucplan_benchmark Tissue --reference nnunet          stock nnU-Net in the same table
+  nucplan_benchmark Tissue --transfer-to TNBC          how the models of Tissue do on TNBC, on which none was trained
   nucplan_benchmark Tissue --dry-run                   the jobs, what is done and how long the others take
   nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays
   nucplan_benchmark Tissue --device cuda --executor slurm            the same jobs, submitted to SLURM one by one
@@ -45,6 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     length.add_argument("--budget", choices=BUDGETS, default="standard", help="default: %(default)s")
     length.add_argument("--iterations", type=int, metavar="N", help="train N iterations instead")
     made.add_argument("--reference", choices=("nnunet",), help="train stock nnU-Net on core and border labels as well")
+    made.add_argument(
+        "--native-resolution", action="store_true", help="plan at the scale of the images: none is enlarged"
+    )
+    made.add_argument(
+        "--injection-blocks", metavar="1,2", help="train the config cellvta with these interactions (default: all four)"
+    )
+    made.add_argument(
+        "--transfer-to", metavar="B,C", help="score the models of each dataset on these as well (ids or names)"
+    )
     made.add_argument("--output", metavar="FOLDER", type=Path, help="report and logs (default: in the results)")
     made.add_argument("--jobs", type=int, metavar="N", help="so many at a time (default: 1 here, all on a cluster)")
     made.add_argument(
@@ -113,9 +126,11 @@ def _study(arguments: argparse.Namespace) -> Study:
         raise NucplanError(f"--configs {arguments.configs} names a config twice; give each once.")
     roots = resolve_roots(arguments.root)
     datasets = tuple(find_dataset(roots, name) for name in arguments.datasets)
-    absent = next((dataset for dataset in datasets if not dataset.dataset_json.is_file()), None)
+    targets = _targets(roots, arguments.transfer_to)
+    absent = next((dataset for dataset in [*datasets, *targets] if not dataset.dataset_json.is_file()), None)
     if absent is not None:
         raise NucplanError(f"{absent.dataset_json} is missing; make the dataset with nucplan_convert.")
+    _refuse_transfers(datasets, targets)
     output = arguments.output or roots.results / "benchmarks" / "_".join(dataset.folder_name for dataset in datasets)
     return Study(
         datasets,
@@ -128,7 +143,59 @@ def _study(arguments: argparse.Namespace) -> Study:
         reference=STOCK_MODEL if arguments.reference else None,
         device=arguments.device,
         root=arguments.root,
+        native_resolution=arguments.native_resolution,
+        injection_blocks=_injection_blocks(arguments.injection_blocks, configs, datasets),
+        transfer_to=targets,
     )
+
+
+def _targets(roots: Roots, names: str | None) -> tuple[Dataset, ...]:
+    from nucplan.layout import find_dataset
+
+    found = tuple(find_dataset(roots, name) for name in names.split(",")) if names is not None else ()
+    if len(set(found)) < len(found):
+        raise NucplanError(f"--transfer-to {names} names a dataset twice; give each once.")
+    return found
+
+
+def _refuse_transfers(datasets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
+    """Before any work: a dataset without another one to be scored by, images that the models cannot read."""
+    if not targets:
+        return
+    from nucplan.datasets.raw import RawDataset
+    from nucplan.workflow.transfer import refuse_unfit
+
+    raw = {dataset: RawDataset(dataset) for dataset in [*datasets, *targets]}
+    for target in targets:
+        sources = [dataset for dataset in datasets if dataset != target]
+        if not sources:
+            raise NucplanError(
+                f"--transfer-to {target.name} is the dataset that is trained on; name another one than {target.name}."
+            )
+        for source in sources:
+            refuse_unfit(raw[source], raw[target])
+
+
+def _injection_blocks(text: str | None, configs: Sequence[str], datasets: Sequence[Dataset]) -> tuple[int, ...] | None:
+    """None for all, which are trained where nothing else is asked for."""
+    from nucplan.files import read_json
+    from nucplan.plans import overridden
+    from nucplan.workflow.names import ADAPTED
+
+    if text is None:
+        return None
+    blocks = common.numbers("--injection-blocks", text, INTERACTIONS)
+    if 0 in blocks:
+        raise NucplanError(f"--injection-blocks {text} counts from 1; give numbers from 1 to {INTERACTIONS}.")
+    if ADAPTED not in configs:
+        raise NucplanError(f"--injection-blocks is about the config {ADAPTED}; add it to --configs, or leave it out.")
+    for dataset in datasets:
+        if dataset.plans().is_file() and "adapter" in overridden(read_json(dataset.plans())):
+            raise NucplanError(
+                f"{dataset.plans()} has an adapter that you set, and --injection-blocks {text} is another word on it; "
+                "leave the option out, or plan without that setting."
+            )
+    return None if len(blocks) == INTERACTIONS else blocks
 
 
 def _write_manifest(study: Study) -> None:

@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         help="set a decision of the plan yourself (VALUE as JSON; some of its parts are enough); once per decision",
     )
+    made.add_argument(
+        "--native-resolution", action="store_true", help="plan at the scale of the images, as --set scale=1 does"
+    )
     made.add_argument("--explain", action="store_true", help="print every decision of the plan with its reason")
     return common.run(_command, made, argv)
 
@@ -40,6 +43,10 @@ def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
     overrides = _parse_settings(arguments.settings)
+    if arguments.native_resolution and overrides.setdefault("scale", 1) != 1:
+        raise NucplanError(
+            f"--native-resolution enlarges no image, and --set scale={overrides['scale']} does; leave one of them out."
+        )
     roots = resolve_roots(arguments.root)
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots)

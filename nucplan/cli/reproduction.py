@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from nucplan.workflow.study import Study
 
 # The manifest says these.
-GRID = ("--configs", "--folds", "--seeds", "--budget", "--iterations", "--reference")
+GRID = (
+    "--configs", "--folds", "--seeds", "--budget", "--iterations", "--reference",
+    "--injection-blocks", "--native-resolution", "--transfer-to",
+)  # fmt: skip
 # A reproduction runs on this machine.
 ENGINE = ("--executor", "--profile")
 FOLDER = "reproduction"
@@ -41,10 +44,11 @@ def run_again(arguments: argparse.Namespace, study_of: Callable[[argparse.Namesp
     study = replace(
         found,
         datasets=tuple(Dataset(resolve_roots(root), dataset.folder_name) for dataset in found.datasets),
+        transfer_to=tuple(Dataset(resolve_roots(root), dataset.folder_name) for dataset in found.transfer_to),
         root=str(root),
         output=folder / "benchmark",
     )
-    verdict = reproduce(original, study, found.datasets, arguments.jobs or 1, print, common.progress)
+    verdict = reproduce(original, study, found.read, arguments.jobs or 1, print, common.progress)
     print(f"The reproduction agrees with {arguments.reproduce}; all comparisons: {verdict}")
 
 
@@ -63,10 +67,13 @@ def _asked(arguments: argparse.Namespace, original: dict[str, Any]) -> argparse.
     grid, device = original["study"], original["environment"].get("device", "auto")
     lists = {name: ",".join(map(str, grid[name])) for name in ("configs", "folds", "seeds")}
     length = {"budget": grid["budget"], "iterations": grid["iterations"]}
+    options = {name: ",".join(map(str, grid.get(name, []))) or None for name in ("injection_blocks", "transfer_to")}
     return argparse.Namespace(
         **vars(arguments)
         | {"datasets": grid["datasets"], "reference": grid["reference"], "output": Path()}
         | {"device": device if arguments.device == "auto" else arguments.device}
+        | {"native_resolution": grid.get("native_resolution", False)}
         | lists
         | length
+        | options
     )

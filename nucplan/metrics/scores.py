@@ -87,6 +87,16 @@ def _boundary_f1(sums: np.ndarray) -> np.ndarray:
     return np.where(drawn + annotated == 0, np.nan, harmonic)
 
 
+def _average_precision(sums: np.ndarray) -> np.ndarray:
+    found, nuclei = sums[..., :-1], sums[..., -1:]
+    return np.where(nuclei[..., 0] == 0, np.nan, _divided(found, nuclei - found).mean(axis=-1))
+
+
+def _detection_counts(image: ImageCounts) -> tuple[float, float]:
+    counts = image.nuclei.detection
+    return 2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn
+
+
 def mpq_plus(classes: int) -> Score:
     """Mean over the classes 1 to ``classes`` of the pooled PQ, as `nucplan.metrics.panoptic.mpq_plus` has it.
 
@@ -107,6 +117,12 @@ def mpq_plus(classes: int) -> Score:
 
 DICE = image_mean("Dice (image mean)", lambda counts: counts.dice.value)
 PQ_POOLED = Score("PQ (pooled)", _panoptic_counts, _ratio)
+AP = Score(
+    "AP 0.50 to 0.95 (pooled)",
+    lambda image: (*image.nuclei.average_precision.tp, image.nuclei.average_precision.n_nuclei),
+    _average_precision,
+)
+DETECTION_F1 = Score("detection F1 (pooled)", _detection_counts, _ratio)
 CONTACT_BOUNDARY_RECALL = pooled_ratio("contact-boundary recall", lambda counts: counts.contact_boundary)
 
 # What an ablation of boundaries is read by, in the order of its tables.

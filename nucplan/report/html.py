@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from nucplan.report.costs import GROUPS, conditions_text, cost_rows
 from nucplan.report.curve_plots import constant
 from nucplan.report.ensemble import choice_title, ranked_options, with_fold_means
 from nucplan.report.numbers import (
@@ -16,6 +17,7 @@ from nucplan.report.numbers import (
     number_text,
     score_remarks,
     score_text,
+    signed_text,
     total_text,
 )
 from nucplan.report.ranks import LEAST_DATASETS
@@ -53,7 +55,10 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         "score": score_text,
         "total": total_text,
         "interval": interval_text,
+        "conditions": conditions_text,
+        "cost_rows": cost_rows,
         "counted": counted,
+        "signed": signed_text,
         "folds_text": folds_text,
         "score_remarks": score_remarks,
         "breakable": _breakable,
@@ -64,6 +69,7 @@ def render(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     environment.globals |= {
         "choice_title": choice_title,
         "constant_columns": constant,
+        "cost_groups": GROUPS,
         "contact_scores": CONTACT_SCORES,
         "internal_decisions": INTERNAL_DECISIONS,
         "least_datasets": LEAST_DATASETS,

@@ -29,7 +29,9 @@ def total_text(value: float | None, is_count: bool) -> str:
 
 
 def signed_text(value: float | None, is_count: bool) -> str:
-    """A difference with its sign."""
+    """A difference with its sign, "-" where there is none."""
+    if value is None:
+        return MISSING
     text = score_text(value, is_count)
     return text if text.startswith("-") else f"+{text}"
 

@@ -12,7 +12,12 @@ FILE_NAME = "manifest.json"
 
 
 def grid(study: Study) -> dict[str, Any]:
-    """Datasets, configs, folds, seeds and length of a study, as JSON."""
+    """Datasets, configs, folds, seeds and length of a study, as JSON; options that were not given are not in it."""
+    options = {
+        "injection_blocks": list(study.injection_blocks or ()),
+        "native_resolution": study.native_resolution,
+        "transfer_to": [dataset.folder_name for dataset in study.transfer_to],
+    }
     return {
         "datasets": [dataset.folder_name for dataset in study.datasets],
         "configs": list(study.trainers),
@@ -21,6 +26,8 @@ def grid(study: Study) -> dict[str, Any]:
         "budget": study.budget,
         "iterations": study.iterations,
         "reference": study.reference is not None,
+        # Manifests of an earlier nucplan, which had none of these, stay equal.
+        **{name: value for name, value in options.items() if value},
     }
 
 
@@ -29,4 +36,10 @@ def words(asked: Mapping[str, Any]) -> list[str]:
     options = [f"--{name}={','.join(map(str, asked[name]))}" for name in ("configs", "folds", "seeds")]
     length = "budget" if asked["iterations"] is None else "iterations"
     stock = ["--reference=nnunet"] if asked["reference"] else []
-    return [*asked["datasets"], *options, f"--{length}={asked[length]}", *stock]
+    native = ["--native-resolution"] if asked.get("native_resolution") else []
+    lists = [
+        f"--{name.replace('_', '-')}={','.join(map(str, asked[name]))}"
+        for name in ("injection_blocks", "transfer_to")
+        if asked.get(name)
+    ]
+    return [*asked["datasets"], *options, f"--{length}={asked[length]}", *stock, *native, *lists]

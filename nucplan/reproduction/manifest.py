@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
-from nucplan.layout import CHOICE, FINAL, Dataset, plans_name
+from nucplan.layout import CHOICE, FINAL, Dataset
 from nucplan.origin import json_hash
 from nucplan.plans import overridden
 from nucplan.progress import Progress, silent
@@ -27,6 +27,7 @@ FORMAT = 1
 # What is read to repeat a benchmark.
 SECTIONS = ("raw", "study", "code", "environment", "plans", "planning", "splits")
 LISTS = {"datasets": str, "configs": str, "folds": int, "seeds": int}
+OPTIONAL = {"injection_blocks": list, "native_resolution": bool, "transfer_to": list}
 
 
 def manifest_of(
@@ -55,7 +56,7 @@ def manifest_of(
         "command": shlex.join(["nucplan_benchmark", *words(grid(study))]),
         # Before anything that takes long: a GPU that was asked for may not be there.
         "environment": environment(study.device),
-        "raw": raw or {dataset.folder_name: raw_hashes(dataset, progress) for dataset in study.datasets},
+        "raw": raw or {dataset.folder_name: raw_hashes(dataset, progress) for dataset in study.read},
         "study": grid(study),
         "code": code(),
         # As they would be called in a folder of their own.
@@ -91,10 +92,10 @@ def plans_and_splits(datasets: Sequence[Dataset]) -> dict[str, dict[str, Any]]:
 
 def _results(study: Study, dataset: Dataset, progress: Progress) -> dict[str, Any]:
     folders = {
-        f"{config}/seed_{seed}/fold_{fold}": dataset.model(trainer, plans_name(seed)) / f"fold_{fold}"
+        f"{config}/seed_{seed}/fold_{fold}": study.model(dataset, config, seed) / f"fold_{fold}"
         for seed in study.seeds
         for fold in study.folds
-        for config, trainer in study.trainers.items()
+        for config in study.trainers
     }
     there = {name: folder for name, folder in folders.items() if _finished(folder)}
     return {name: _training(there[name]) for name in progress(there, f"Hashing results of {dataset.folder_name}")}
@@ -136,8 +137,9 @@ def _reference(study: Study, dataset: Dataset) -> dict[str, Any]:
 
 
 def _choices(study: Study, dataset: Dataset) -> dict[str, str]:
-    """The choice of the ensemble, and the scores of the test part."""
-    found = (dataset.results / CHOICE, study.output / dataset.folder_name / "test.json")
+    """The choice of the ensemble, and the scores of the test part and of other datasets."""
+    targets = (study.transfer_file(dataset, other) for other in study.transfer_to if other != dataset)
+    found = (dataset.results / CHOICE, study.test_file(dataset), *targets)
     return {path.name: content_hash(path) for path in found if path.is_file()}
 
 
@@ -167,7 +169,10 @@ def _is_whole(content: Mapping[str, Any]) -> bool:
         for name, kind in LISTS.items()
     )
     length = asked.get("budget") in BUDGETS and isinstance(asked.get("iterations"), int | None)
-    return lists and length and "reference" in asked and all(_is_dataset(name) for name in asked["datasets"])
+    options = all(isinstance(asked.get(name, kind()), kind) for name, kind in OPTIONAL.items())
+    if not (lists and length and options and "reference" in asked):
+        return False
+    return all(_is_dataset(str(name)) for name in [*asked["datasets"], *asked.get("transfer_to", [])])
 
 
 def _is_dataset(name: str) -> bool:

@@ -49,7 +49,7 @@ def reproduce(
     study
         Its ``output`` is a folder inside that of the reproduction, beside ``root``.
     sources
-        The raw datasets; they are linked, not copied, and not written to.
+        The raw datasets, in the order of ``study.read``; they are linked, not copied, and not written to.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def reproduce(
     for note in differences(original, repeated, ("code", "environment")):
         report(f"note: {note}")
     write_json(folder / ORIGINAL, original)
-    _link(study.datasets, sources)
+    _link(study.read, sources)
     _plan(original, study, at_once, report, here != original["environment"])
     repeated |= plans_and_splits(study.datasets)
     if first_difference(original, repeated, GROUND) is None:

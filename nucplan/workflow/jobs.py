@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
+from nucplan.layout import FINAL
 from nucplan.origin import TrainedOn
-from nucplan.plans import essence
+from nucplan.plans import decision, essence, shared_essence
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,55 @@ class PlanCopy:
     """A plan, and the copy of it that lies beside what was made with it.
 
     Results hold as long as both say the same, whenever the plan was written: planning the same data again changes the
-    file's time and nothing else.
+    file's time and nothing else. The plan of a ``variant``, which its folder names, has an architecture of its own.
     """
 
     plan: Path
     copy: Path
+    variant: bool = False
 
     def same(self) -> bool:
         """Whether both are there and differ in nothing that a result depends on."""
-        return self.plan.is_file() and self.copy.is_file() and plan_hash(self.plan) == plan_hash(self.copy)
+        if not (self.plan.is_file() and self.copy.is_file()):
+            return False
+        if self.variant:
+            return shared_essence(read_json(self.plan)) == shared_essence(read_json(self.copy))
+        return plan_hash(self.plan) == plan_hash(self.copy)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision that a plan has to have, whatever the rules say.
+
+    Attributes
+    ----------
+    plan
+        It may not be there yet.
+    name, value
+        Of the decision.
+    models
+        Folders of trainings, which a plan that is made anew would leave behind.
+    """
+
+    plan: Path
+    name: str
+    value: Any
+    models: tuple[Path, ...] = ()
+
+    def differs(self) -> bool:
+        """Whether there is a plan with another value."""
+        return self.plan.is_file() and decision(read_json(self.plan), self.name) != self.value
+
+    def problem(self) -> str | None:
+        """A sentence where a model was trained under another value."""
+        for model in self.models:
+            copy = model / "plans.json"
+            if any(model.glob(f"fold_*/{FINAL}")) and decision(read_json(copy), self.name) != self.value:
+                return (
+                    f"{model} was trained with a plan whose {self.name} is not {self.value}; "
+                    "move that folder away to train anew, or give another --root."
+                )
+        return None
 
 
 @dataclass(frozen=True)
@@ -96,6 +138,8 @@ class Job:
         Of the training that the outputs belong to; see `Length`.
     data
         What that training learned from; see `TrainedOn`.
+    decided
+        What a user decided of the plan that this job makes; see `Decided`.
     written
         Text that the first output holds where this very command made it, or None where that does not matter.
     anyway
@@ -115,6 +159,7 @@ class Job:
     plan: PlanCopy | None = None
     length: Length | None = None
     data: TrainedOn | None = None
+    decided: Decided | None = None
     written: str | None = None
     anyway: bool = False
     resources: Resources = field(default_factory=Resources)
@@ -146,6 +191,8 @@ class Job:
             return f"{self.plan.copy} is not the plan of {self.plan.plan}"
         if self.data is not None and self.data.problem() is not None:
             return f"{self.data.record.parent} was trained on other data"
+        if self.decided is not None and self.decided.differs():
+            return f"{self.decided.plan} has another {self.decided.name} than {self.decided.value}"
         if self.written is not None and self.written not in self.outputs[0].read_text(encoding="utf-8"):
             return f"{self.outputs[0]} was made by another command"
         oldest = min(self.outputs, key=_time)
@@ -155,6 +202,8 @@ class Job:
     def refused_because(self) -> str | None:
         """Why it can neither be kept nor run, as a sentence; None where nothing stands against it."""
         if self.data is not None and (problem := self.data.problem()) is not None:
+            return problem
+        if self.decided is not None and (problem := self.decided.problem()) is not None:
             return problem
         if self.length is None or not self.length.differs():
             return None

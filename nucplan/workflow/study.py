@@ -11,19 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from nucplan.files import read_json
-from nucplan.layout import CHOICE, FINAL, FOLDS, LATEST, Dataset, plans_name
+from nucplan.layout import CHOICE, FINAL, FOLDS, LATEST, PLANS_NAME, Dataset, plans_name
 from nucplan.origin import TrainedOn
 from nucplan.plans import decision, overridden
 from nucplan.reproduction.grid import FILE_NAME, grid, words
 from nucplan.schedule import epochs
-from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
+from nucplan.workflow.jobs import Decided, Job, Length, PlanCopy, Resources
+from nucplan.workflow.names import (
+    ADAPTED,
+    COST,
+    REFERENCE,
+    REPORT,
+    TEST,
+    choice_name,
+    costing_name,
+    plan_of,
+    scoring_name,
+    training_name,
+    transfer_name,
+    transferring_name,
+)
 
-REPORT, REFERENCE = "report", "nnunet"
 # Images, a plan and a training on a GPU leave room for the rest of the process in this.
 PROCESS_GIB = 4
 UNKNOWN_HOURS, LEAST_HOURS = 24.0, 1.0
 # A cluster ends jobs that pass their limit, so the expected time is no limit.
 MARGIN = 3.0
+KINDS = ("images", "labels", "instances")
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,12 @@ class Study:
         What ``--root`` was, or None.
     output
         Folder of what is made from all results.
+    native_resolution
+        Plan all datasets at the scale of their images.
+    injection_blocks
+        Of the config `ADAPTED`; None for all.
+    transfer_to
+        Raw datasets that the models of each other one are scored on.
     """
 
     datasets: tuple[Dataset, ...]
@@ -63,6 +83,26 @@ class Study:
     reference: tuple[str, str] | None = None
     device: str = "auto"
     root: str | None = None
+    native_resolution: bool = False
+    injection_blocks: tuple[int, ...] | None = None
+    transfer_to: tuple[Dataset, ...] = ()
+
+    @property
+    def read(self) -> tuple[Dataset, ...]:
+        """All datasets whose raw files are read: those that are trained on, then those that are scored alone."""
+        return tuple(dict.fromkeys([*self.datasets, *self.transfer_to]))
+
+    def model(self, dataset: Dataset, config: str, seed: int = 0) -> Path:
+        """The folder of the folds of a config."""
+        return dataset.model(self.trainers[config], plan_of(config, seed, self.injection_blocks))
+
+    def test_file(self, dataset: Dataset) -> Path:
+        """Where the scores of the test part go."""
+        return self.output / dataset.folder_name / TEST
+
+    def transfer_file(self, dataset: Dataset, other: Dataset) -> Path:
+        """Where the scores of the models of ``dataset`` on another one go."""
+        return self.output / dataset.folder_name / transfer_name(other)
 
     def jobs(self) -> list[Job]:
         """All jobs, each after those that it waits for; fold 0 of every config comes first, to be compared early."""
@@ -80,19 +120,25 @@ class Study:
         yield choice
         if _holds_files(dataset.part("images", "Ts")):
             yield self._test(dataset, choice)
+        for other in self.transfer_to:
+            if other != dataset:
+                yield self._transfer(dataset, other, choice)
+        yield self._cost(dataset, trainings[self.seeds[0]])
 
     def _planning(self, dataset: Dataset) -> Job:
-        folders = [dataset.part(kind) for kind in ("images", "labels", "instances")]
-        files = sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir())
         # What a user decided is decided again.
         decided = overridden(read_json(dataset.plans())) if dataset.plans().is_file() else {}
+        models = tuple(self.model(dataset, config, seed) for seed in self.seeds for config in self.trainers)
+        if self.native_resolution:
+            decided.pop("scale", None)
         options = [f"--set={name}={json.dumps(value)}" for name, value in decided.items()]
+        options += ["--native-resolution"] if self.native_resolution else []
         return Job(
             f"plan/{dataset.folder_name}",
             self._command("nucplan_plan_and_preprocess", str(dataset.id), *options),
-            # The folders too: their time changes when a case is added or removed, whatever the time of the case.
-            inputs=(dataset.dataset_json, *folders, *files),
+            inputs=(dataset.dataset_json, *map(dataset.part, KINDS), *_files(dataset)),
             outputs=(dataset.plans(), dataset.made_from()),
+            decided=Decided(dataset.plans(), "scale", 1, models) if self.native_resolution else None,
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
 
@@ -100,18 +146,20 @@ class Study:
         return [self._training(dataset, config, fold, seed) for fold in self.folds for config in self.trainers]
 
     def _training(self, dataset: Dataset, config: str, fold: int, seed: int) -> Job:
-        model = dataset.model(self.trainers[config], plans_name(seed))
+        model = self.model(dataset, config, seed)
         folder, options = model / f"fold_{fold}", ["--wait"]
         options += ["--seed", str(seed)] if seed else []
+        injected = self.injection_blocks is not None and config == ADAPTED
+        options += ["--injection-blocks", ",".join(map(str, self.injection_blocks))] if injected else []
         return Job(
             training_name(dataset, config, fold, seed),
             self._command("nucplan_train", str(dataset.id), str(fold), "--config", config, *self._length(), *options),
             outputs=(folder / FINAL, folder / "validation" / "summary.json"),
             after=(dataset.made_from(),),
-            plan=PlanCopy(dataset.plans(), model / "plans.json"),
+            plan=PlanCopy(dataset.plans(), model / "plans.json", variant=injected),
             length=Length(folder / "run.json", self._asked(dataset), (folder / FINAL, folder / LATEST)),
             data=TrainedOn(folder / "run.json", dataset, (folder / FINAL, folder / LATEST)),
-            **self._cost(dataset),
+            **self._needs(dataset),
         )
 
     def _reference(self, dataset: Dataset, fold: int) -> Job:
@@ -125,12 +173,14 @@ class Study:
             after=(dataset.made_from(), dataset.plans()),
             length=Length(folder / "run.json", self._asked(dataset), (folder / "validation" / "metrics.json",)),
             data=TrainedOn(folder / "run.json", dataset, (folder / "validation" / "metrics.json",)),
-            **self._cost(dataset),
+            **self._needs(dataset),
         )
 
     def _choice(self, dataset: Dataset, trainings: Sequence[Job]) -> Job:
         """Which networks of the first seed predict by default."""
-        command = self._command("python", "-m", "trainers.choose_ensemble", str(dataset.id), *self._networks())
+        command = self._command(
+            "python", "-m", "trainers.choose_ensemble", str(dataset.id), *self._networks(self.folds)
+        )
         return Job(
             choice_name(dataset),
             command,
@@ -142,29 +192,46 @@ class Study:
 
     def _test(self, dataset: Dataset, choice: Job) -> Job:
         """Scores of the test part, which no choice has seen."""
-        output = self.output / dataset.folder_name / "test.json"
-        words = [str(dataset.id), *self._networks(), "--output", str(output)]
-        command = self._command("python", "-m", "trainers.score_test", *words)
-        folders = [dataset.part(kind, "Ts") for kind in ("images", "labels", "instances")]
-        files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-        return Job(
-            scoring_name(dataset),
-            command,
-            inputs=(*choice.inputs, *choice.outputs, *(folder for folder in folders if folder.is_dir()), *files),
-            outputs=(output,),
-            written=_in_json(command),
-            resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
-        )
+        inputs = (*choice.inputs, *choice.outputs, *_files(dataset, "Ts"))
+        words = [str(dataset.id), *self._networks(self.folds)]
+        return self._scoring(scoring_name(dataset), "score_test", words, inputs, self.test_file(dataset))
 
-    def _networks(self) -> list[str]:
-        """The trained networks that are chosen among, as options."""
-        options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, self.folds))]
-        return [*options, *(["--plans", plans_name(self.seeds[0])] if self.seeds[0] else [])]
+    def _transfer(self, dataset: Dataset, other: Dataset, choice: Job) -> Job:
+        """Scores of another dataset, of whose test part where it has one."""
+        part = "Ts" if _holds_files(other.part("images", "Ts")) else "Tr"
+        inputs = (*choice.inputs, *choice.outputs, other.dataset_json, *_files(other, part))
+        words = [str(dataset.id), "--to", str(other.id), *self._networks(self.folds)]
+        output = self.transfer_file(dataset, other)
+        return self._scoring(transferring_name(dataset, other), "score_transfer", words, inputs, output)
+
+    def _cost(self, dataset: Dataset, trainings: Sequence[Job]) -> Job:
+        """What prediction costs; one network of each config is enough for it."""
+        inputs = tuple(path for job in trainings[: len(self.trainers)] for path in job.outputs)
+        words = [str(dataset.id), *self._networks(self.folds[:1])]
+        output = self.output / dataset.folder_name / COST
+        return self._scoring(costing_name(dataset), "measure_cost", words, inputs, output)
+
+    def _scoring(self, name: str, module: str, words: Sequence[str], inputs: tuple[Path, ...], output: Path) -> Job:
+        """A job that applies trained networks and writes one JSON file."""
+        command = self._command("python", "-m", f"trainers.{module}", *words, "--output", str(output))
+        resources = Resources(gpus=self._gpus, hours=UNKNOWN_HOURS)
+        return Job(name, command, inputs=inputs, outputs=(output,), written=_in_json(command), resources=resources)
+
+    def _networks(self, folds: Sequence[int]) -> list[str]:
+        """Trained networks of the first seed, as options."""
+        usual, seed = plans_name(self.seeds[0]), self.seeds[0]
+        plans = {config: plan_of(config, seed, self.injection_blocks) for config in self.trainers}
+        names = [usual, *(f"{config}={plan}" for config, plan in plans.items() if plan != usual)]
+        options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, folds))]
+        return [*options, *(["--plans", ",".join(names)] if names != [PLANS_NAME] else [])]
 
     def _report(self, jobs: Sequence[Job]) -> Job:
         """One report of all, made also where jobs failed: their folds are holes in it."""
         options = ["--configs", ",".join(self.trainers), "--folds", ",".join(map(str, self.folds))]
         options += ["--seeds", ",".join(map(str, self.seeds)), *(["--reference"] if self.reference else [])]
+        blocks, others = self.injection_blocks, [str(other.id) for other in self.transfer_to]
+        options += ["--injection-blocks", ",".join(map(str, blocks))] if blocks else []
+        options += ["--transfer-to", ",".join(others)] if others else []
         datasets = [str(dataset.id) for dataset in self.datasets]
         command = self._command("python", "-m", "trainers.report", *datasets, *options, "--output", str(self.output))
         return Job(
@@ -209,7 +276,7 @@ class Study:
     def _gpus(self) -> int:
         return int(self.device == "cuda")
 
-    def _cost(self, dataset: Dataset) -> dict[str, Any]:
+    def _needs(self, dataset: Dataset) -> dict[str, Any]:
         """Time and resources of one training; from the plan, where there is one."""
         if not dataset.plans().is_file():
             return {"resources": Resources(gpus=self._gpus, memory_gib=2 * PROCESS_GIB, hours=UNKNOWN_HOURS)}
@@ -223,19 +290,10 @@ class Study:
         return {"resources": Resources(gpus=self._gpus, memory_gib=memory, hours=hours), "seconds": seconds}
 
 
-def training_name(dataset: Dataset, config: str, fold: int, seed: int = 0) -> str:
-    """The name of the job that trains a fold; stock nnU-Net is the config `REFERENCE`."""
-    return "/".join(["train", dataset.folder_name, config, *([f"seed_{seed}"] if seed else []), f"fold_{fold}"])
-
-
-def choice_name(dataset: Dataset) -> str:
-    """The name of the job that chooses the ensemble."""
-    return f"choose/{dataset.folder_name}"
-
-
-def scoring_name(dataset: Dataset) -> str:
-    """The name of the job that scores the test part."""
-    return f"test/{dataset.folder_name}"
+def _files(dataset: Dataset, part: str = "Tr") -> tuple[Path, ...]:
+    """Folders and files of a part: the time of a folder changes when a case is added or removed, whatever its own."""
+    there = [folder for kind in KINDS if (folder := dataset.part(kind, part)).is_dir()]
+    return (*there, *(path for folder in there for path in sorted(folder.iterdir())))
 
 
 def _holds_files(folder: Path) -> bool:

@@ -34,7 +34,7 @@ def test_a_dry_run_lists_the_grid_with_what_is_done_and_touches_nothing(trained_
     assert benchmark(trained_root, "--dry-run", "--seeds", "0,1", "--reference", "nnunet") == 0
     *lines, total = capsys.readouterr().out.splitlines()
     names = [line.split()[-1] for line in lines]
-    assert len(set(names)) == 1 + 3 * 5 * 2 + 5 + 4
+    assert len(set(names)) == 1 + 3 * 5 * 2 + 5 + 5
     assert names[:4] == [f"plan/{DATASET}"] + [
         f"train/{DATASET}/{c}/fold_0" for c in ("baseline", "boundary", "boundary_attention")
     ]
@@ -44,28 +44,28 @@ def test_a_dry_run_lists_the_grid_with_what_is_done_and_touches_nothing(trained_
         f"train/{DATASET}/boundary_attention/fold_0",
         f"train/{DATASET}/boundary_attention/fold_1",
     ]
-    assert "40 jobs, 3 done; the others take" in total
+    assert "41 jobs, 3 done; the others take" in total
     assert times(trained_root) == before
 
 
 def test_it_trains_what_is_missing_ends_in_a_report_and_then_keeps_everything(trained, capsys):
     options = ("--configs", "baseline,boundary_attention", "--folds", "0")
     assert benchmark(trained, *options) == 0
-    assert "5 jobs done now, 2 done before" in capsys.readouterr().out
+    assert "6 jobs done now, 2 done before" in capsys.readouterr().out
     folder = trained / "nnUNet_results" / "benchmarks" / DATASET
     (found,) = read_json(folder / "report.json")["datasets"]
     assert found["failed"] == []
     assert "boundary_<wbr>attention, decoder of baseline" in (folder / "report.html").read_text()
     before = times(trained)
     assert benchmark(trained, *options) == 0
-    assert "0 jobs done now, 7 done before" in capsys.readouterr().out
+    assert "0 jobs done now, 8 done before" in capsys.readouterr().out
     assert times(trained) == before
 
 
 def test_a_report_of_other_configs_or_folds_is_made_anew(trained, capsys):
     assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 0
     assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0,1") == 0
-    assert "4 jobs done now, 3 done before" in capsys.readouterr().out
+    assert "4 jobs done now, 4 done before" in capsys.readouterr().out
     (found,) = trained.rglob("report.json")
     assert read_json(found)["folds"] == [0, 1]
 
@@ -86,7 +86,7 @@ def test_a_job_of_the_list_runs_alone_and_says_what_it_needs_first(trained, caps
 
 
 def test_the_report_is_made_by_its_number_also_where_folds_are_missing(trained, capsys):
-    assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0,1,2", "--index", "7") == 0
+    assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0,1,2", "--index", "8") == 0
     assert "1 jobs done now" in capsys.readouterr().out
     (found,) = read_json(next(trained.rglob("report.json")))["datasets"]
     assert [job["job"] for job in found["failed"]] == [f"train/{DATASET}/boundary_attention/fold_2"]
@@ -100,7 +100,7 @@ def test_a_fold_that_cannot_be_trained_fails_by_name_and_is_named_in_the_report(
         # What is missing is tried again by every call, and named by every report.
         assert benchmark(trained, "--configs", "boundary_attention", "--folds", "0") == 2
         printed = capsys.readouterr()
-        assert f"1 jobs failed (train/{DATASET}/boundary_attention/fold_0); 2 more wait for them" in printed.err
+        assert f"1 jobs failed (train/{DATASET}/boundary_attention/fold_0); 3 more wait for them" in printed.err
         assert "2 jobs done now, 1 done before" in printed.out
         (found,) = read_json(next(trained.rglob("report.json")))["datasets"]
         (job,) = found["failed"]

@@ -163,7 +163,7 @@ def test_a_run_that_is_killed_five_times_ends_like_an_undisturbed_one_and_does_n
     assert not list(untrained.rglob("*.partial*"))
     before = times(untrained)
     code, output = ended(start(untrained))
-    assert "0 jobs done now, 7 done before" in output
+    assert "0 jobs done now, 8 done before" in output
     assert times(untrained) == before
 
 
@@ -177,7 +177,7 @@ def test_a_training_that_dies_is_named_the_others_go_on_and_the_same_command_fin
     assert code == 2
     name = f"train/Dataset001_Tiny/{CONFIG}/fold_0"
     assert f"{name}: FAILED: it left with SIGKILL" in output
-    assert f"1 jobs failed ({name}); 2 more wait for them; the same command goes on." in output
+    assert f"1 jobs failed ({name}); 3 more wait for them; the same command goes on." in output
     done = finished(untrained)
     assert set(done) == {fold(untrained, 1) / FINAL, fold(untrained, 1) / "validation" / "summary.json"}
     code, output = ended(start(untrained))

@@ -203,3 +203,14 @@ def test_help_needs_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+def test_native_resolution_is_a_decision_of_the_user_and_contradicts_another_scale(dataset, capsys, monkeypatch):
+    planned = []
+    monkeypatch.setattr("nucplan.cli.plan_and_preprocess._plan_and_preprocess", lambda *given: planned.append(given[2]))
+    command = ["7", "--device", "cpu", "--root", str(dataset.roots.raw.parent), "--native-resolution"]
+    assert main([*command, "--set", "scale=2"]) == 2
+    assert "--native-resolution enlarges no image, and --set scale=2 does" in capsys.readouterr().err
+    assert planned == []
+    assert main([*command, "--set", "patch_size=64"]) == main([*command, "--set", "scale=1"]) == 0
+    assert planned == [{"patch_size": 64, "scale": 1}, {"scale": 1}]

@@ -11,23 +11,23 @@ import numpy as np
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
-from nucplan.inference.choice import weights_of
-from nucplan.layout import CHOICE, FINAL, Dataset, require_plan
+from nucplan.layout import CHOICE, Dataset, require_plan
 from nucplan.progress import Progress, silent
 from nucplan.report.ablation import primary_scores
 from nucplan.report.across_seeds import across_seeds, seed_noise
 from nucplan.report.crops import compare_field
 from nucplan.report.verdict import verdict
-from nucplan.workflow.local import log_file
-from nucplan.workflow.study import choice_name, scoring_name
+from nucplan.workflow.names import COST, TEST, choice_name, costing_name, scoring_name
 from planners.explain import in_words
 from trainers.out_of_fold.comparison import Compared, ReportRequest, compare
 from trainers.out_of_fold.curves import costs, curves
 from trainers.out_of_fold.fields import differing_fields
 from trainers.out_of_fold.folds import training_command
+from trainers.out_of_fold.job_files import content_of
 from trainers.out_of_fold.runs import STOCK, distinct_folds
 from trainers.out_of_fold.scores import OutOfFoldScores
 from trainers.out_of_fold.states import FAILED, FINISHED, last_words
+from trainers.out_of_fold.transfers import out_of_fold_scores
 
 Pictures = dict[str, bytes]
 
@@ -55,7 +55,8 @@ def collect(dataset: Dataset, request: ReportRequest, progress: Progress = silen
         "failed": _failed([found.content for found in seeds]),
         "crops": fields,
         "curves": _curves(seeds),
-        "costs": {name: costs(model, seeds[0].finished[name]) for name, model in _own(seeds[0]).items()},
+        "out_of_fold": out_of_fold_scores(dataset, seeds[0]),
+        **_costs(dataset, request, seeds[0]),
         "planned_cost": plans["nucplan"]["decisions"]["batch_size"]["from"],
         **_ensemble(dataset, request),
         "commands": [
@@ -165,21 +166,15 @@ def _png(picture: np.ndarray) -> bytes:
 
 def _ensemble(dataset: Dataset, request: ReportRequest) -> dict[str, Any]:
     """The choice and the scores of the test part, where they are of these very networks; else why not."""
-    inference, no_inference = _if_of_these(dataset.results / CHOICE, choice_name(dataset), dataset, request)
-    scores = request.output / dataset.folder_name / "test.json"
-    test, no_test = _if_of_these(scores, scoring_name(dataset), dataset, request)
+    inference, no_inference = content_of(dataset.results / CHOICE, choice_name(dataset), dataset, request)
+    scores = request.output / dataset.folder_name / TEST
+    test, no_test = content_of(scores, scoring_name(dataset), dataset, request)
     return {"inference": inference, "no_inference": no_inference, "test": test, "no_test": no_test}
 
 
-def _if_of_these(path: Path, job: str, dataset: Dataset, request: ReportRequest) -> tuple[Any, str | None]:
-    """What the file of a job holds, or why it is not there or does not count."""
-    if not path.is_file():
-        log = log_file(request.logs, job)
-        return None, f"{job} failed: {last_words(log)}" if log.is_file() else "It is made when all trainings are there."
-    content = read_json(path)
-    if set(content.get("among", ())) != set(request.configs) or not set(content["folds"]) <= set(request.folds):
-        return None, f"{path.name} is of other configs or folds than this report."
-    networks = [dataset.results / name / FINAL for name in content["weights"]]
-    if not all(file.is_file() for file in networks) or weights_of(networks) != content["weights"]:
-        return None, f"{path.name} is of networks that were trained anew since or are gone."
-    return content, None
+def _costs(dataset: Dataset, request: ReportRequest, found: Compared) -> dict[str, Any]:
+    """What the trainings left of their cost, and what prediction was measured to cost, or why it is not there."""
+    path = request.output / dataset.folder_name / COST
+    measured, not_measured = content_of(path, costing_name(dataset), dataset, request)
+    trained = {name: costs(model, found.finished[name]) for name, model in _own(found).items()}
+    return {"costs": trained, "measured_cost": measured, "not_measured": not_measured}

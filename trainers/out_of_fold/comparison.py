@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nucplan.errors import NucplanError
-from nucplan.layout import Dataset, plans_name
+from nucplan.layout import Dataset
 from nucplan.metrics.image import ImageCounts
 from nucplan.metrics.scores import PQ_POOLED
 from nucplan.metrics.summary import summarise
 from nucplan.progress import Progress, silent
 from nucplan.report.ablation import ablation, known
+from nucplan.workflow.names import plan_of
 from trainers import trainer_name
 from trainers.out_of_fold.decoders import decoders_of_baseline
 from trainers.out_of_fold.rows import decoded_counts, decoded_rows, under_same_decoder
@@ -35,6 +36,8 @@ class ReportRequest:
     output: Path
     device: str
     command: str = ""
+    injection_blocks: tuple[int, ...] | None = None
+    transfer_to: tuple[Dataset, ...] = ()
 
     @property
     def logs(self) -> Path:
@@ -42,7 +45,8 @@ class ReportRequest:
 
     def models(self, dataset: Dataset, seed: int) -> Models:
         """The result folder of each config, whether or not there is anything in it."""
-        models = {config: dataset.model(trainer_name(config), plans_name(seed)) for config in self.configs}
+        plans = {config: plan_of(config, seed, self.injection_blocks) for config in self.configs}
+        models = {config: dataset.model(trainer_name(config), plan) for config, plan in plans.items()}
         return models | ({STOCK: dataset.model(*STOCK_MODEL)} if self.reference else {})
 
 

@@ -41,9 +41,10 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``parameters``; ``iterations`` and ``precision`` of a training; ``seconds_per_iteration``, the median over
-        epochs and folds, validation patches included; ``images_per_second``, patches of the batch over that;
-        ``peak_memory_bytes``, the highest of the folds, and ``peak_memory_of``.
+        ``parameters`` and ``trained_parameters``, without those of a frozen encoder; ``iterations`` and ``precision``
+        of a training; ``seconds_per_iteration``, the median over epochs and folds, validation patches included;
+        ``images_per_second``, patches of the batch over that; ``peak_memory_bytes``, the highest of the folds, and
+        ``peak_memory_of``.
     """
     folders = [model / f"fold_{fold}" for fold in folds]
     found = [one for folder in folders if (one := _of_checkpoint(folder / FINAL)) is not None]
@@ -54,6 +55,7 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     batch = decision(read_json(model / "plans.json"), "batch_size")
     return {
         "parameters": found[0]["parameters"] if found else None,
+        "trained_parameters": found[0]["trained_parameters"] if found else None,
         "iterations": records[0].get("iterations") if records else None,
         "precision": " or ".join(sorted({r["precision"] for r in records if "precision" in r})) or None,
         "seconds_per_iteration": seconds,
@@ -73,5 +75,9 @@ def _of_checkpoint(path: Path) -> dict[str, float] | None:
         _, iterations = content["epochs"]
     except (KeyError, NucplanError):
         return None
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return {"parameters": parameters, "seconds": float(np.median(ends - starts)) / iterations}
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+    return {
+        "parameters": sum(size for size, _ in sizes),
+        "trained_parameters": sum(size for size, trained in sizes if trained),
+        "seconds": float(np.median(ends - starts)) / iterations,
+    }

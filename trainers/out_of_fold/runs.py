@@ -20,19 +20,31 @@ STOCK_MODEL = "nnUNetTrainerReference", "coreBorder"
 Models = Mapping[str, Path]
 
 
-def compared_models(dataset: Dataset, configs: Sequence[str] | None, plans_name: str, reference: bool) -> Models:
+def compared_models(
+    dataset: Dataset, configs: Sequence[str] | None, plans: Mapping[str, str], reference: bool
+) -> Models:
     """The result folder of each config, in order; without ``configs`` of those that have a finished fold.
+
+    Parameters
+    ----------
+    dataset, configs
+    plans : mapping of config to the name of its plan
+    reference : bool
+        Whether stock nnU-Net is one of them.
 
     Raises
     ------
     NucplanError
         If a config does not exist or none has a finished fold.
     """
-    models = {config: dataset.model(trainer_name(config), plans_name) for config in configs or CONFIGS}
+    trainers = {config: trainer_name(config) for config in configs or CONFIGS}
+    models = {config: dataset.model(trainer, plans[config]) for config, trainer in trainers.items()}
     if configs is None:
         models = {config: model for config, model in models.items() if finished_folds(model)}
     if not models:
-        command = training_command(dataset, dataset.model(trainer_name(DEFAULT_CONFIG), plans_name), FOLDS[0])
+        command = training_command(
+            dataset, dataset.model(trainer_name(DEFAULT_CONFIG), plans[DEFAULT_CONFIG]), FOLDS[0]
+        )
         raise NucplanError(f"{dataset.results} has no finished fold of any config; train one, for example {command}.")
     return models | ({STOCK: dataset.model(*STOCK_MODEL)} if reference else {})
 

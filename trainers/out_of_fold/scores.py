@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from trainers.out_of_fold.maps import TrainedFold
 
 
+def reference_areas(raw: RawDataset) -> np.ndarray:
+    """Areas of all annotated nuclei of the training part, px; it sets the boundary width of all scores of a dataset."""
+    areas = [np.unique(raw.instances(case), return_counts=True) for case in raw.cases()]
+    return np.concatenate([counts[ids > 0] for ids, counts in areas])
+
+
 class OutOfFoldScores:
     """Counts of out-of-fold nuclei of one dataset, with one boundary width for its whole training part.
 
@@ -38,8 +44,7 @@ class OutOfFoldScores:
     @cached_property
     def reference_areas(self) -> np.ndarray:
         """Areas of all annotated nuclei of the training part, px."""
-        areas = [np.unique(self.raw.instances(case), return_counts=True) for case in self.raw.cases()]
-        return np.concatenate([counts[ids > 0] for ids, counts in areas])
+        return reference_areas(self.raw)
 
     @cached_property
     def boundary_width(self) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nucplan.layout import Dataset
 from nucplan.workflow.local import log_file
-from nucplan.workflow.study import REFERENCE, training_name
+from nucplan.workflow.names import REFERENCE, training_name
 from trainers.out_of_fold.folds import is_finished
 from trainers.out_of_fold.runs import STOCK, Models
 

@@ -108,10 +108,41 @@ def of_test_part() -> dict[str, Any]:
     return {"images": 2, "groups": 1, "rows": [*singles, *ensembles, the_choice]}
 
 
+def measured_cost() -> dict[str, Any]:
+    def of(seconds: float) -> dict[str, Any]:
+        speed = {"images_per_second": 2 / seconds, "megapixels_per_second": 0.5 / seconds}
+        times = {"times_baseline": seconds, "times_baseline_of_maps": 1.1 * seconds}
+        return {"added_memory_bytes": 2**30 * seconds, "peak_memory_of": "GPU"} | speed | times
+
+    place = {"device": "cuda", "device_name": HOSTILE, "threads": 2, "precision": "float16"}
+    measured = {"images": ["a", "b"], "megapixels": 0.5, "rounds": 5, "folds": [0]}
+    return place | measured | {"configs": {"baseline": of(1.0), "boundary": of(1.25)}}
+
+
+def transfer(to: str, missing: str | None = None) -> dict[str, Any]:
+    """A config that loses .1 on the other dataset, and the choice, of which less is known."""
+    pair = {"dataset": "Small", "to": to, "missing": missing}
+    if missing is not None:
+        return pair
+    titles = ("PQ (pooled)", "AP 0.50 to 0.95 (pooled)", "detection F1 (pooled)", "merges")
+    known = {title: {"own": 0.6, "there": 0.5, "difference": -0.1, "native": 0.65} for title in titles[:3]}
+    known["merges"] = {"own": 3, "there": 1234, "difference": None, "native": 7}
+    alone = {title: score | {"own": None, "difference": None, "native": None} for title, score in known.items()}
+    rows = [
+        {"name": "boundary_attention, ensemble", "chosen": False, "scores": known},
+        {"name": "the choice", "chosen": True, "scores": alone},
+    ]
+    classes = {HOSTILE: {"pq_pooled": 0.45}, "round": {"pq_pooled": None}}
+    images = {"part": "test", "images": 2, "groups": 1, "mpp": [0.25, 0.5], "enlarged": 2.0, "classes": list(classes)}
+    return pair | images | {"rows": [row | {"per_class": classes} for row in rows]}
+
+
 def dataset(folder: str) -> dict[str, Any]:
     place = {"case": HOSTILE, "group": "g", "fold": 0, "rows": [0, 40], "columns": [0, 60]}
     cost = {"parameters": 4_300_000, "iterations": 500, "precision": None, "seconds_per_iteration": 0.25}
     cost |= {"images_per_second": 8.0, "peak_memory_bytes": 2**31, "peak_memory_of": "GPU"}
+    cost |= {"trained_parameters": 4_000_000}
+    slower = cost | {"seconds_per_iteration": 0.5, "peak_memory_bytes": None, "precision": "float16"}
     return {
         "name": folder[11:],
         "folder": folder,
@@ -129,7 +160,9 @@ def dataset(folder: str) -> dict[str, Any]:
         "failed": [{"job": "train/x/fold_2", "state": "failed", "reason": HOSTILE}],
         "crops": [place | {"picture": f"{folder}/crop_1", "touching": 9, "differing": 4}],
         "curves": [curve(config, fold) for config in CONFIGS for fold in range(2)],
-        "costs": {"baseline": cost},
+        "costs": {"baseline": cost, "boundary": slower},
+        "measured_cost": measured_cost(),
+        "not_measured": None,
         "planned_cost": {"predicted_bytes": 2**30, "predicted_seconds": 0.25},
         "inference": inference(),
         "test": of_test_part(),
@@ -147,6 +180,7 @@ def report() -> dict[str, Any]:
         "configs": list(CONFIGS),
         "folds": list(range(5)),
         "datasets": [*found, missing],
+        "transfers": [transfer("Other"), transfer(HOSTILE, missing=HOSTILE)],
         "ranks": ranks({one["name"]: one["seeds"][0]["comparison"] for one in found}, [*CONFIGS, "stock nnU-Net"]),
     }
     return json.loads(json.dumps(made, allow_nan=False))

@@ -167,8 +167,43 @@ def test_decisions_of_the_planner_about_itself_are_not_shown(report):
 
 def test_a_dataset_without_a_plan_says_why_and_what_is_not_recorded_is_said(page, report):
     assert f"there is nothing to report: {HOSTILE}" in page.text
-    (costs,) = [t for t in page.tables if t[0][1] == "parameters / million"][:1]
-    assert costs[1] == ["baseline", "4.30", "500", "not recorded", number_text(0.25, 3), "8.0", "2.0 (GPU)"]
+    costs = next(t for t in page.tables if t[1][0] == "parameters / million")
+    trained = ["4.30", "4.00", "500", number_text(0.25, 3), "8.0", "2.0"]
+    assert costs[2] == ["baseline", *trained, "2.00", ".50", "1.00", "1.00", "1.10"]
+
+
+def test_costs_are_held_against_those_of_the_first_config(page, report):
+    assert report["datasets"][0]["costs"]["boundary"]["peak_memory_bytes"] is None
+    boundary = next(t for t in page.tables if t[1][0] == "parameters / million")[3]
+    trained = ["4.30 1.00x", "4.00 1.00x", "500", ".500 2.00x", "8.0", "not recorded"]
+    assert boundary == ["boundary", *trained, "1.60", ".40", "1.25 1.25x", "1.25", "1.38"]
+    assert "2 validation images of fold 0" in page.text
+
+
+def test_without_a_measurement_of_prediction_the_cells_and_the_caption_say_so(report):
+    changed = copy.deepcopy(report)
+    changed["datasets"][0] |= {"measured_cost": None, "not_measured": "The job failed."}
+    page = Page(render(changed, {}))
+    costs = next(t for t in page.tables if t[1][0] == "parameters / million")
+    assert costs[2][-5:] == ["not measured"] * 5
+    assert "Prediction was not measured here. The job failed." in page.text
+
+
+def test_a_transfer_stands_beside_the_own_scores_and_a_dash_where_there_is_none(page):
+    table = next(t for t in page.tables if t[0][1] == "own, Small")
+    assert table[1:] == [
+        ["boundary_attention, ensemble", ".600", ".500", "-.100", ".650"],
+        ["the choice", "-", ".500", "-", "-"],
+    ]
+    assert "2 images of 1 group: the test part of Other" in page.text
+    assert "enlarged to 200 % of their sides" in page.text
+    every = next(t for t in page.tables if t[0][0] == "model" and t[0][-1] == "merges" and "AP" in t[0][2])
+    assert every[1][1:] == [".500 -.100", ".500 -.100", ".500 -.100", "1,234"]
+    assert f"There are no scores of this transfer: {HOSTILE}" in page.text
+
+
+def test_a_report_that_asks_for_no_transfer_has_no_section_of_it(report):
+    assert 'id="transfer"' not in render(report | {"transfers": []}, {})
 
 
 def test_a_report_without_results_is_a_page_as_well(report):
