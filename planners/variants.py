@@ -58,7 +58,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     Raises
     ------
     NucplanError
-        If the weights file does not exist, the encoder is unknown, or the variant contradicts itself.
+        If the weights file does not exist, the encoder is unknown or one that only planning can choose, or the variant
+        contradicts itself or the plan.
     """
     derived = deepcopy(plans)
     suffixes = []
@@ -66,12 +67,12 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     if variant.weights is None and (variant.train_encoder or variant.with_decoder):
         option = "--train-encoder" if variant.train_encoder else "--with-decoder"
         raise NucplanError(f"{option} is about pretrained weights; give them with --weights, or leave it out.")
+    _refuse_planned_encoder(plans, architecture, variant)
     if variant.encoder is not None and variant.encoder != architecture["encoder"]:
         architecture |= {"encoder": variant.encoder, **OWN_DEPTH}
         suffixes.append(variant.encoder.replace("/", "-"))
     if variant.weights is not None:
-        white = 255 if highest_intensity <= 255 else 65535
-        suffixes.append(_use_weights(derived, architecture, variant.weights, white))
+        suffixes.append(use_weights(derived, architecture, variant.weights, white_of(highest_intensity)))
         if variant.train_encoder:
             architecture["encoder_frozen"] = False
             suffixes.append("trained")
@@ -85,7 +86,39 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     return derived
 
 
-def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights: Path, white: int) -> str:
+def _refuse_planned_encoder(plans: dict[str, Any], architecture: dict[str, Any], variant: Variant) -> None:
+    """What was planned for a pretrained encoder, patch and normalisation, is for no other; some need such a plan."""
+    from nucplan.networks.encoders.registry import find_card
+
+    if variant.encoder is None and variant.weights is None:
+        return
+    if plans["nucplan"].get("weights") is not None:
+        raise NucplanError(
+            f"The dataset is planned for the weights of {architecture['encoder']}; leave --encoder and --weights out, "
+            "or plan anew without them to choose others when training."
+        )
+    if find_card(variant.encoder or architecture["encoder"]).family == "virtues":
+        raise NucplanError(
+            f"The encoder '{variant.encoder}' decides patch, normalisation and markers; plan with it: "
+            "nucplan_plan_and_preprocess DATASET --encoder virtues --weights FILE --marker-embeddings PATH."
+        )
+
+
+def white_of(highest_intensity: float) -> int:
+    """The highest possible intensity of 8-bit or 16-bit images."""
+    return 255 if highest_intensity <= 255 else 65535
+
+
+def weights_record(weights: Path) -> dict[str, Any]:
+    """What a plan says of a weights file."""
+    return {"file": str(weights.resolve()), "sha256": file_hash(weights)}
+
+
+def use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights: Path, white: int) -> str:
+    """Let a plan start from the weights of its encoder, frozen; the suffix of its name comes back.
+
+    ``architecture`` are the arguments of the network within ``derived``; ``white`` is the highest possible intensity.
+    """
     from nucplan.networks.encoders.timm_vit import input_statistics
     from nucplan.networks.weights import has_layer_scale
 
@@ -105,6 +138,5 @@ def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights:
     }
     configuration["normalization_schemes"] = ["NoNormalization"] * channels
     configuration["data_identifier"] = f"{PLANS_NAME}_NoNormalization_{CONFIGURATION}"
-    digest = file_hash(weights)
-    derived["nucplan"]["weights"] = {"file": str(weights.resolve()), "sha256": digest}
-    return f"weights{digest[:8]}"
+    derived["nucplan"]["weights"] = weights_record(weights)
+    return f"weights{derived['nucplan']['weights']['sha256'][:8]}"

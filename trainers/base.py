@@ -29,6 +29,7 @@ from nucplan.files import atomic_files
 from nucplan.layout import CONFIGURATION, FINAL, LATEST
 from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
+from nucplan.markers.embeddings import available, read_embeddings
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
 from nucplan.networks.weights import load_encoder_weights
 from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts, class_counts
@@ -112,6 +113,9 @@ class NucleusTrainer(nnUNetTrainer):
         if weights is not None:
             report = load_encoder_weights(self.network.encoder.plain, Path(weights["file"]))
             self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
+        if weights is not None and "marker_embeddings" in weights:
+            file = Path(self.preprocessed_dataset_folder_base) / weights["marker_embeddings"]
+            self.network.encoder.plain.fill_table(read_embeddings(file, available(file)))
 
     @property
     def fold_number(self) -> int:
