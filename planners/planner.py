@@ -92,10 +92,12 @@ def _bring(
         architecture = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
         chosen = {name: architecture[name] for name in ("encoder_frozen", "encoder_taps")}
         highest = max(channel["all"]["max"] for channel in fingerprint.intensity.values())
-        use_weights(plans, architecture, encoder.request.weights, white_of(highest))
+        use_weights(plans, architecture, encoder.request.name, encoder.request.weights, white_of(highest))
         architecture |= chosen
         return
-    plans["nucplan"]["weights"] = weights_record(encoder.request.weights) | {
+    from nucplan.networks.encoders.registry import find_card
+
+    plans["nucplan"]["weights"] = weights_record(encoder.request.weights, find_card(encoder.request.name).licence) | {
         "marker_embeddings": encoder.embeddings_file
     }
     plans["nucplan"]["contract"] = contract.to_json(encoder, deviations)

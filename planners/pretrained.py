@@ -145,12 +145,14 @@ def _tried(request: EncoderRequest, channels: int, options: Mapping[str, Any]) -
     """The taps of the encoder, once its weights were found to fit; nothing takes memory but the file."""
     import torch
 
+    from nucplan.networks.encoders.choice import choose_encoder
     from nucplan.networks.encoders.registry import build_encoder
-    from nucplan.networks.weights import has_layer_scale, load_encoder_weights
+    from nucplan.networks.weights import load_encoder_weights
+    from nucplan.networks.weights_file import read_weights_file
 
+    scaled = choose_encoder(read_weights_file(request.weights), request.name, request.name).layer_scale
     with torch.device("meta"):
-        layer_scale = has_layer_scale(request.weights)
-        encoder = build_encoder(request.name, channels, frozen=True, layer_scale=layer_scale, options=options)
+        encoder = build_encoder(request.name, channels, frozen=True, layer_scale=scaled, options=options)
     with warnings.catch_warnings():
         # torch says that nothing is copied, which is the point.
         warnings.simplefilter("ignore", UserWarning)

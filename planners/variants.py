@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,6 @@ from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
 
 # All blocks of a model, tapped at equal distances: depth and taps of the plan belong to its own encoder.
 OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
-# Encoders with LayerScale are trained in DINOv2's way (UNI, Virchow, Prov-GigaPath), which goes with these colours.
-IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
 
     The name says what differs, so that no two runs share a result folder. With weights the network brings images to
     the colours that its encoder was pretrained with: ``highest_intensity`` of the dataset tells 8-bit from 16-bit
-    images, mean and deviation are ImageNet's for files with LayerScale, else those of the encoder's card.
+    images, mean and deviation are those of the file where it tells (CellViT), else of the encoder
+    (`nucplan.networks.encoders.choice`). Without a name the encoder is the one that the weights identify.
 
     Raises
     ------
@@ -72,7 +72,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
         architecture |= {"encoder": variant.encoder, **OWN_DEPTH}
         suffixes.append(variant.encoder.replace("/", "-"))
     if variant.weights is not None:
-        suffixes.append(use_weights(derived, architecture, variant.weights, white_of(highest_intensity)))
+        white = white_of(highest_intensity)
+        suffixes += use_weights(derived, architecture, variant.encoder, variant.weights, white)
         if variant.train_encoder:
             architecture["encoder_frozen"] = False
             suffixes.append("trained")
@@ -87,9 +88,7 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
 
 
 def _refuse_planned_encoder(plans: dict[str, Any], architecture: dict[str, Any], variant: Variant) -> None:
-    """What was planned for a pretrained encoder, patch and normalisation, is for no other; some need such a plan."""
-    from nucplan.networks.encoders.registry import find_card
-
+    """What was planned for a pretrained encoder, its patch and its normalisation, is for no other."""
     if variant.encoder is None and variant.weights is None:
         return
     if plans["nucplan"].get("weights") is not None:
@@ -97,9 +96,16 @@ def _refuse_planned_encoder(plans: dict[str, Any], architecture: dict[str, Any],
             f"The dataset is planned for the weights of {architecture['encoder']}; leave --encoder and --weights out, "
             "or plan anew without them to choose others when training."
         )
-    if find_card(variant.encoder or architecture["encoder"]).family == "virtues":
+    if variant.encoder is not None:
+        _refuse_encoder_of_markers(variant.encoder)
+
+
+def _refuse_encoder_of_markers(encoder: str) -> None:
+    from nucplan.networks.encoders.registry import find_card
+
+    if find_card(encoder).family == "virtues":
         raise NucplanError(
-            f"The encoder '{variant.encoder}' decides patch, normalisation and markers; plan with it: "
+            f"The encoder '{encoder}' decides patch, normalisation and markers; plan with it: "
             "nucplan_plan_and_preprocess DATASET --encoder virtues --weights FILE --marker-embeddings PATH."
         )
 
@@ -109,34 +115,56 @@ def white_of(highest_intensity: float) -> int:
     return 255 if highest_intensity <= 255 else 65535
 
 
-def weights_record(weights: Path) -> dict[str, Any]:
+def weights_record(weights: Path, licence: str) -> dict[str, Any]:
     """What a plan says of a weights file."""
-    return {"file": str(weights.resolve()), "sha256": file_hash(weights)}
+    return {"file": str(weights.resolve()), "sha256": file_hash(weights), "licence": licence}
 
 
-def use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights: Path, white: int) -> str:
-    """Let a plan start from the weights of its encoder, frozen; the suffix of its name comes back.
+def use_weights(
+    derived: dict[str, Any], architecture: dict[str, Any], encoder: str | None, weights: Path, white: int
+) -> list[str]:
+    """Have a plan start from a weights file, frozen; what its name says of that.
 
-    ``architecture`` are the arguments of the network within ``derived``; ``white`` is the highest possible intensity.
+    Parameters
+    ----------
+    derived
+        The plan, changed in place.
+    architecture
+        The arguments of the network within it.
+    encoder
+        The name that the user gave, if any.
+    weights
+        The file.
+    white
+        The highest possible intensity.
     """
-    from nucplan.networks.encoders.timm_vit import input_statistics
-    from nucplan.networks.weights import has_layer_scale
+    from nucplan.networks.encoders.choice import choose_encoder
+    from nucplan.networks.weights_file import read_weights_file
 
-    usual = input_statistics(architecture["encoder"])
-    layer_scale = has_layer_scale(weights)
-    mean, std = IMAGENET if layer_scale else usual
+    choice = choose_encoder(read_weights_file(weights), encoder, architecture["encoder"])
+    _refuse_encoder_of_markers(choice.encoder)
+    suffixes = [] if choice.encoder == architecture["encoder"] else [choice.encoder.replace("/", "-")]
+    architecture |= {
+        "encoder": choice.encoder,
+        "encoder_frozen": True,
+        **OWN_DEPTH,
+        "encoder_layer_scale": choice.layer_scale,
+    }
+    if choice.mean is not None:
+        _use_colours(derived, architecture, choice.mean, choice.std, white)
+    record = weights_record(weights, choice.licence) | ({"note": choice.note} if choice.note else {})
+    derived["nucplan"]["weights"] = record
+    return [*suffixes, f"weights{record['sha256'][:8]}"]
+
+
+def _use_colours(
+    derived: dict[str, Any], architecture: dict[str, Any], mean: Sequence[float], std: Sequence[float], white: int
+) -> None:
+    """Have the network, not the preprocessing, bring images to the colours of a pretrained encoder."""
     configuration = derived["configurations"][CONFIGURATION]
     channels = len(configuration["normalization_schemes"])
     # A grey image is shown to the encoder three times, after its one channel was normalised.
     mean, std = ([sum(mean) / 3], [sum(std) / 3]) if channels == 1 else (mean, std)
-    architecture |= {
-        "encoder_frozen": True,
-        **OWN_DEPTH,
-        "encoder_layer_scale": layer_scale,
-        "input_mean": [white * value for value in mean],
-        "input_std": [white * value for value in std],
-    }
+    architecture |= {"input_mean": [white * value for value in mean], "input_std": [white * value for value in std]}
     configuration["normalization_schemes"] = ["NoNormalization"] * channels
     configuration["data_identifier"] = f"{PLANS_NAME}_NoNormalization_{CONFIGURATION}"
-    derived["nucplan"]["weights"] = weights_record(weights)
-    return f"weights{derived['nucplan']['weights']['sha256'][:8]}"

@@ -47,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--encoder", metavar="NAME", help="an encoder of docs/encoders.md, or a timm ViT (default: the plan's)"
     )
     made.add_argument(
-        "--weights", type=Path, metavar="FILE", help="pretrained weights of that encoder, which is then frozen"
+        "--weights",
+        metavar="FILE",
+        help="its pretrained weights, or hf-hub:OWNER/NAME in the local cache; the encoder is then frozen, and needs no "
+        "name where the file tells (nucplan_encoder check FILE)",
     )
     made.add_argument("--train-encoder", action="store_true", help="go on training the pretrained encoder")
     made.add_argument(
@@ -85,6 +88,8 @@ def _command(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     request = TrainingRequest(arguments.config, arguments.budget, iterations, _variant(arguments))
     plans = prepare(dataset, request)
+    if note := plans["nucplan"].get("weights", {}).get("note"):
+        print(note)
     for fold in folds:
         folder = train_fold(dataset, fold, request, plans, device, arguments.wait)
         print(_report(folder, fold))
@@ -93,13 +98,14 @@ def _command(arguments: argparse.Namespace) -> None:
 
 
 def _variant(arguments: argparse.Namespace) -> Variant:
+    from nucplan.networks.encoders.source import resolve_weights
     from planners.variants import Variant
 
     blocks = arguments.injection_blocks
     return Variant(
         seed=arguments.seed,
         encoder=arguments.encoder,
-        weights=arguments.weights,
+        weights=None if arguments.weights is None else resolve_weights(arguments.weights),
         train_encoder=arguments.train_encoder,
         with_decoder=arguments.with_decoder,
         injection_blocks=None if blocks is None else tuple(common.numbers("--injection-blocks", blocks, 4)),

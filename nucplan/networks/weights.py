@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import Encoder
-
-# Where published files keep the state dict, outermost first.
-CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model")
-PREFIXES = ("module.", "backbone.", "encoder.", "image_encoder.", "vit.", "model.", "visual.trunk.")
+from nucplan.networks.matching import Match, match, summarised
+from nucplan.networks.weights_file import CONTAINERS as CONTAINERS
+from nucplan.networks.weights_file import WeightsFile, read_weights_file
+from nucplan.networks.weights_file import read_content as read_content
+from nucplan.networks.weights_file import read_state_dict as read_state_dict
 
 
 def load_encoder_weights(encoder: Encoder, file: Path) -> str:
     """Fill ``encoder`` from a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
 
-    Prefixes such as ``module.`` or ``backbone.`` are taken off, a position table of another grid is resampled
-    (bicubic, as timm does). The names inside must be timm's, which DINO's and UNI's files share.
+    Containers (``model``, ``teacher`` ...) and prefixes (``module.backbone.`` ...) are taken off, names of other code
+    are translated (`nucplan.networks.encoders.dialects`), a position table of another grid is resampled (bicubic, as
+    timm does). Of a whole CellViT the encoder is taken.
 
     Returns
     -------
@@ -29,90 +28,58 @@ def load_encoder_weights(encoder: Encoder, file: Path) -> str:
     Raises
     ------
     NucplanError
-        If the file is unreadable, nothing in it fits, a parameter stays empty, a shape differs, or the file's blocks
-        have tensors that the encoder's have not.
+        If the file is unreadable, nothing in it fits, a parameter stays empty, a shape differs, or the file has a
+        tensor that the encoder has no place for and that may not be left out. ``encoder`` is as it was then.
     """
-    wanted = encoder.body.state_dict()
-    found = encoder.converted(_strip_prefixes(read_state_dict(file), set(wanted)))
-    used = {name: tensor for name, tensor in found.items() if name in wanted}
-    unused = sorted(set(found) - set(used))
-    if not used:
-        raise NucplanError(
-            f"Nothing in {file} fits the encoder (its first tensors are {', '.join(unused[:3])}); check --encoder."
-        )
-    foreign = [name for name in unused if name.startswith("blocks.")]
-    if foreign:
-        raise NucplanError(
-            f"{file} has block tensors that the encoder has not ({', '.join(foreign[:3])}), so its features would be "
-            "others than those that were trained; check --encoder."
-        )
-    missing = sorted(set(wanted) - set(used))
-    if missing:
-        raise NucplanError(
-            f"{file} lacks {len(missing)} of the encoder's {len(wanted)} tensors ({', '.join(missing[:3])} ...); "
-            "check --encoder."
-        )
-    for name, tensor in used.items():
-        if tensor.shape != wanted[name].shape:
-            raise NucplanError(
-                f"{file}: '{name}' has the shape {tuple(tensor.shape)}, the encoder needs {tuple(wanted[name].shape)}; "
-                "check --encoder."
-            )
-    encoder.body.load_state_dict(used)
-    rest = f"not used: {', '.join(unused)}" if unused else "every tensor of the file is used"
-    return f"Loaded {len(used)} tensors of {file.name} into the encoder; {rest}."
+    weights = read_weights_file(file)
+    try:
+        matched = match(encoder, weights.tensors)
+    except NucplanError as error:
+        raise NucplanError(f"{file}: {error}") from None
+    if not matched.complete:
+        raise NucplanError(refusal(matched, weights))
+    encoder.body.load_state_dict(dict(matched.used))
+    rest = summarised(matched.dispensable)
+    rest = f"not used: {rest}" if rest else "every tensor of the file is used"
+    return f"Loaded {len(matched.used)} tensors of {file.name} into the encoder; {rest}."
 
 
 def has_layer_scale(file: Path) -> bool:
     """Whether the blocks of a weights file scale their residuals (LayerScale, Touvron et al. 2021)."""
-    return any(name.endswith("ls1.gamma") for name in read_state_dict(file))
+    return any(name.endswith(("ls1.gamma", "layer_scale1.lambda1")) for name in read_state_dict(file))
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """The named tensors of a weights file, out of whatever they are wrapped in; no code of the file is run.
-
-    Raises
-    ------
-    NucplanError
-        If the file is missing, unreadable, or holds no named tensors.
-    """
-    if not file.is_file():
-        raise NucplanError(f"The weights file {file} does not exist; check --weights.")
-    try:
-        content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    except Exception as error:
-        # torch's unpickler meets damaged files with whatever its own look-ups raise.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NucplanError(f"{file} is not a readable weights file ({reason}); download it again.") from None
-    while isinstance(content, dict) and (
-        inner := next((c for c in CONTAINERS if isinstance(content.get(c), dict)), None)
-    ):
-        content = content[inner]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    if not tensors:
-        raise NucplanError(f"{file} holds no named tensors; give the encoder's state dict.")
-    return tensors
+def refusal(matched: Match, weights: WeightsFile) -> str:
+    """One sentence: why a file cannot fill an encoder, and what it looks like instead."""
+    return f"{_reason(matched, weights)}; {_way_out(weights)}"
 
 
-def _read_torch(file: Path) -> object:
-    return torch.load(file, map_location="cpu", weights_only=True)
+def _reason(matched: Match, weights: WeightsFile) -> str:
+    file, count = weights.path, len(matched.used) + len(matched.misshapen) + len(matched.missing)
+    if not matched.used and not matched.misshapen:
+        return f"Nothing in {file} fits the encoder (its first tensors are {', '.join(sorted(weights.tensors)[:3])})"
+    if matched.misshapen:
+        name, (theirs, ours) = next(iter(matched.misshapen.items()))
+        return f"{file}: '{name}' has the shape {theirs}, the encoder needs {ours}"
+    renamed = matched.renamed()
+    if renamed:
+        # Where much is named otherwise, it is another model, and few pairs tell enough.
+        pairs = ", ".join(f"'{theirs}' where '{ours}' is expected" for ours, theirs in renamed[:3])
+        return f"{file} has {pairs}{' ...' if len(renamed) > 3 else ''}: renamed, or another model"
+    if matched.left_over:
+        return (
+            f"{file} has tensors that the encoder has not ({summarised(matched.left_over)}), so its features would be "
+            "others than those that were trained"
+        )
+    return f"{file} lacks {len(matched.missing)} of the encoder's {count} tensors ({summarised(matched.missing)})"
 
 
-def _read_safetensors(file: Path) -> object:
-    from safetensors.torch import load_file
+def _way_out(weights: WeightsFile) -> str:
+    from nucplan.networks.encoders.identify import identify
 
-    return load_file(file)
-
-
-def _strip_prefixes(tensors: dict[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
-    """Take prefixes off for as long as that makes more names fit."""
-    fitting = len(wanted & set(tensors))
-    for prefix in PREFIXES:
-        stripped = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-        if len(wanted & set(stripped)) > fitting:
-            return _strip_prefixes(stripped, wanted)
-    # Two prefixes on top of each other fit nothing until both are off.
-    for prefix in PREFIXES:
-        if fitting == 0 and any(name.startswith(prefix) for name in tensors):
-            return _strip_prefixes({name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, wanted)
-    return tensors
+    known = identify(weights)
+    if known.cards:
+        return f"it fits --encoder {' or '.join(card.name for card in known.cards)}."
+    if known.nearest is not None:
+        return f"it comes closest to the encoder {known.nearest.name}; check --encoder and the file."
+    return f"it looks like {known.kind}; check --encoder."

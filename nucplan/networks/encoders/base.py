@@ -15,6 +15,7 @@ CELLVIT_DECODER = (
     "nuclei_binary_map_decoder.", "hv_map_decoder.", "nuclei_type_maps_decoder.",
 )  # fmt: skip
 
+
 class Encoder(nn.Module, ABC):
     """From an image to four maps, shallow to deep.
 

@@ -58,17 +58,23 @@ HIBOU = (0.7068, 0.5755, 0.722), (0.195, 0.2316, 0.1816)
 
 APACHE = "Apache-2.0"
 NON_COMMERCIAL = "CC-BY-NC-ND 4.0"
+GATED = "gated: see its model card"
+UNSTATED = "see its model card"
 OWKIN = "Owkin non-commercial licence"
 # CellViT's weights carry the licence of the encoder and that of the images.
 TRAINED_ON = "trained on PanNuke (CC BY-NC-SA 4.0)"
 
+AT_224 = {"img_size": 224}
 LAYER_SCALE = {"init_values": 1e-5}
 SWIGLU = {"mlp_layer": "swiglu_packed", "act_layer": "silu"}
 VIRCHOW = LAYER_SCALE | SWIGLU | {"mlp_ratio": 5.3375}
 SWIGLU_8_3 = SWIGLU | {"mlp_ratio": 5.33334}
 UNI2 = LAYER_SCALE | SWIGLU_8_3 | {"embed_dim": 1536, "num_heads": 24, "reg_tokens": 8, "no_embed_class": True}
-GIGAPATH = SWIGLU_8_3 | {"img_size": 224, "patch_size": 16, "embed_dim": 1536, "num_heads": 24}
+GIGAPATH = SWIGLU_8_3 | AT_224 | {"patch_size": 16, "embed_dim": 1536, "num_heads": 24}
 
+HIBOU_L = SWIGLU | {"mlp_ratio": 5.34375} | AT_224
+
+PLAIN = "small_patch16", "base_patch16", "large_patch16", "huge_patch14"
 # Embedding width, depth, heads.
 SMALL, BASE, LARGE, HUGE = (384, 12, 6), (768, 12, 12), (1024, 24, 16), (1280, 32, 16)
 GIANT, GIANT_24 = (1536, 40, 24), (1536, 24, 24)
@@ -93,33 +99,28 @@ def _card(
 
 
 def _pathology() -> list[EncoderCard]:
-    optimus = "vit_giant_patch14_reg4_dinov2"
-    vit_l, vit_h, reg_b, reg_l = (
-        "vit_large_patch16_224", "vit_huge_patch14_224", "vit_base_patch14_reg4_dinov2", "vit_large_patch14_reg4_dinov2",
-    )  # fmt: skip
-    hibou_l = SWIGLU | {"mlp_ratio": 5.34375, "img_size": 224}
-    phikon = {"norm_eps": 1e-12}
+    vit_s, vit_b, vit_l, vit_h = (f"vit_{size}_224" for size in PLAIN)
+    giant, giant_reg = "vit_giant_patch14_dinov2", "vit_giant_patch14_reg4_dinov2"
+    base_reg, large_reg = "vit_base_patch14_reg4_dinov2", "vit_large_patch14_reg4_dinov2"
     return [
         _card("uni", vit_l, LARGE, 16, 1, IMAGENET, 0.5, NON_COMMERCIAL, LAYER_SCALE),
         _card("uni2-h", "vit_giant_patch14_224", GIANT_24, 14, 9, IMAGENET, 0.5, NON_COMMERCIAL, UNI2),
         _card("virchow", vit_h, HUGE, 14, 1, IMAGENET, 0.5, APACHE, VIRCHOW),
         _card("virchow2", vit_h, HUGE, 14, 5, IMAGENET, None, NON_COMMERCIAL, VIRCHOW | {"reg_tokens": 4}),
-        _card("h-optimus-0", optimus, GIANT, 14, 5, H_OPTIMUS, 0.5, APACHE, {"img_size": 224}),
-        _card("h-optimus-1", optimus, GIANT, 14, 5, H_OPTIMUS, 0.5, "gated: see its model card", {"img_size": 224}),
-        _card("h0-mini", reg_b, BASE, 14, 5, H_OPTIMUS, 0.5, "gated: see its model card", SWIGLU_8_3 | {"img_size": 224}),
-        _card(
-            "gigapath", "vit_giant_patch14_dinov2", GIANT, 16, 1, IMAGENET, 0.5, "gated: see its model card", GIGAPATH
-        ),
-        _card("phikon", "vit_base_patch16_224", BASE, 16, 1, IMAGENET, 0.5, OWKIN, phikon, "hf-vit"),
+        _card("h-optimus-0", giant_reg, GIANT, 14, 5, H_OPTIMUS, 0.5, APACHE, AT_224),
+        _card("h-optimus-1", giant_reg, GIANT, 14, 5, H_OPTIMUS, 0.5, GATED, AT_224),
+        _card("h0-mini", base_reg, BASE, 14, 5, H_OPTIMUS, 0.5, GATED, SWIGLU_8_3 | AT_224),
+        _card("gigapath", giant, GIANT, 16, 1, IMAGENET, 0.5, GATED, GIGAPATH),
+        _card("phikon", vit_b, BASE, 16, 1, IMAGENET, 0.5, OWKIN, {"norm_eps": 1e-12}, "hf-vit"),
         _card("phikon-v2", vit_l, LARGE, 16, 1, IMAGENET, 0.5, OWKIN, LAYER_SCALE, "hf-dinov2"),
-        _card("hipt-vit256", "vit_small_patch16_224", SMALL, 16, 1, HALF, 0.5, "Apache-2.0 with Commons Clause"),
-        _card("kaiko-s16", "vit_small_patch16_224", SMALL, 16, 1, HALF, None, "see its model card"),
-        _card("kaiko-s8", "vit_small_patch8_224", SMALL, 8, 1, HALF, None, "see its model card"),
-        _card("kaiko-b16", "vit_base_patch16_224", BASE, 16, 1, HALF, None, "see its model card"),
-        _card("kaiko-b8", "vit_base_patch8_224", BASE, 8, 1, HALF, None, "see its model card"),
-        _card("kaiko-l14", reg_l, LARGE, 14, 5, HALF, None, "see its model card"),
-        _card("hibou-b", reg_b, BASE, 14, 5, HIBOU, None, APACHE, SWIGLU_8_3 | {"img_size": 224}, "dinov2"),
-        _card("hibou-l", reg_l, LARGE, 14, 5, HIBOU, None, APACHE, hibou_l, "dinov2"),
+        _card("hipt-vit256", vit_s, SMALL, 16, 1, HALF, 0.5, "Apache-2.0 with Commons Clause"),
+        _card("kaiko-s16", vit_s, SMALL, 16, 1, HALF, None, UNSTATED),
+        _card("kaiko-s8", "vit_small_patch8_224", SMALL, 8, 1, HALF, None, UNSTATED),
+        _card("kaiko-b16", vit_b, BASE, 16, 1, HALF, None, UNSTATED),
+        _card("kaiko-b8", "vit_base_patch8_224", BASE, 8, 1, HALF, None, UNSTATED),
+        _card("kaiko-l14", large_reg, LARGE, 14, 5, HALF, None, UNSTATED),
+        _card("hibou-b", base_reg, BASE, 14, 5, HIBOU, None, APACHE, SWIGLU_8_3 | AT_224, "dinov2"),
+        _card("hibou-l", large_reg, LARGE, 14, 5, HIBOU, None, APACHE, HIBOU_L, "dinov2"),
     ]
 
 
@@ -139,17 +140,15 @@ def _dinov2() -> list[EncoderCard]:
 def _segment_anything() -> list[EncoderCard]:
     sizes = {"b": ("base", BASE), "l": ("large", LARGE), "h": ("huge", HUGE)}
     sam = [
-        _card(
-            f"sam-{short}", f"samvit_{word}_patch16", size, 16, 0, IMAGENET, None, APACHE, layout="sam", family="sam"
-        )
+        _card(f"sam-{short}", f"samvit_{word}_patch16", size, 16, 0, IMAGENET, None, APACHE, layout="sam", family="sam")
         for short, (word, size) in sizes.items()
     ]
     # Only the base model is published; SAM-Med2D trains its adapters on images of 256 pixels.
     adapters = {"adapter": True, "img_size": 256}
     medical = [
-        replace(card, name=card.name.replace("sam-", "sam-med2d-"), options=adapters) for card in sam if card.name != "sam-l"
+        replace(card, name=name, options=adapters) for name, card in (("sam-med2d", sam[0]), ("sam-med2d-h", sam[2]))
     ]
-    return [*sam, replace(medical[0], name="sam-med2d"), *medical[1:]]
+    return [*sam, *medical]
 
 
 def _cellvit(cards: Mapping[str, EncoderCard]) -> list[EncoderCard]:

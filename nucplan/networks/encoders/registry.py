@@ -49,7 +49,7 @@ def _unknown(name: str) -> str:
     shown = like[:6] or ["vit_small_patch16_224", "uni", "virchow2", "h0-mini", "dinov2-b", "sam-b"]
     return (
         f"No encoder is named '{name}'; did you mean {', '.join(shown)}? "
-        f"(Own names: {', '.join(CARDS)}; timm's: timm.list_models('vit_*').)"
+        "(docs/encoders.md lists nucplan's own names, timm.list_models('vit_*') timm's.)"
     )
 
 

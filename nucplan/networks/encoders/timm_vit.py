@@ -176,9 +176,7 @@ def _arguments(depth: int | None, layer_scale: bool, options: Mapping[str, Any])
     return given
 
 
-def _create(
-    name: str, in_channels: int, depth: int | None, layer_scale: bool, options: Mapping[str, Any]
-) -> nn.Module:
+def _create(name: str, in_channels: int, depth: int | None, layer_scale: bool, options: Mapping[str, Any]) -> nn.Module:
     timm = quietly_imported_timm()
     from timm.models.vision_transformer import VisionTransformer
 

@@ -1,0 +1,86 @@
+"""Which encoder a weights file is for, and the colours that it expects, where the user does not say all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nucplan.errors import NucplanError
+from nucplan.networks.encoders.cards import CARDS, IMAGENET, EncoderCard
+from nucplan.networks.encoders.identify import Identity, architecture, identify
+from nucplan.networks.encoders.registry import find_card
+from nucplan.networks.weights_file import WeightsFile
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """What a plan needs to know of pretrained weights.
+
+    Attributes
+    ----------
+    encoder
+        Its name.
+    layer_scale
+        Whether blocks scale their residuals, where the name leaves that to the file.
+    mean, std
+        Per RGB channel of images in [0, 1]; None for an encoder of other images.
+    licence
+        Of the weights, of all that the file may be.
+    note
+        What was assumed; None where nothing was.
+    """
+
+    encoder: str
+    layer_scale: bool
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    licence: str
+    note: str | None = None
+
+
+def choose_encoder(weights: WeightsFile, asked: str | None, planned: str) -> EncoderChoice:
+    """The encoder of a weights file: the one asked for, else the planned one if it has the same architecture, else the
+    one that the file identifies.
+
+    Raises
+    ------
+    NucplanError
+        If no encoder has the name, or the file fits several of different architectures.
+    """
+    identity = identify(weights)
+    name = asked or _from_file(weights, identity, planned)
+    card = find_card(name)
+    scaled = any(key.endswith(("ls1.gamma", "layer_scale1.lambda1")) for key in weights.tensors)
+    mean, std, note = _statistics(card, identity, scaled)
+    candidates = [card] if card.name in CARDS and asked else identity.cards or [card]
+    licence = "; ".join(dict.fromkeys(candidate.licence for candidate in candidates))
+    return EncoderChoice(name, scaled and card.name not in CARDS, mean, std, licence, note)
+
+
+def _from_file(weights: WeightsFile, identity: Identity, planned: str) -> str:
+    if not identity.cards or find_card(planned).architecture in {card.architecture for card in identity.cards}:
+        return planned
+    if len({architecture(card) for card in identity.cards}) > 1:
+        names = " or ".join(card.name for card in identity.cards)
+        raise NucplanError(
+            f"{weights.path} fits encoders of different architectures; say which with --encoder {names}."
+        )
+    return identity.cards[0].name
+
+
+def _statistics(
+    card: EncoderCard, identity: Identity, scaled: bool
+) -> tuple[Sequence[float] | None, Sequence[float] | None, str | None]:
+    """Mean, deviation and what was assumed about them."""
+    if identity.mean is not None:
+        return identity.mean, identity.std, None
+    if identity.cards and identity.cards[0].layout == "cellvit":
+        return identity.cards[0].mean, identity.cards[0].std, None
+    known = {(other.mean, other.std) for other in identity.cards if other.name in CARDS}
+    named = card.name in CARDS and {(card.mean, card.std)}
+    for found in (named, known):
+        if found and len(found) == 1:
+            return *next(iter(found)), None
+    # Encoders with LayerScale are trained in DINOv2's way, which goes with ImageNet's colours.
+    mean, std = IMAGENET if scaled or card.mean is None else (card.mean, card.std)
+    return mean, std, f"Mean {mean} and deviation {std} of the colours are assumed; --encoder with a name settles them."

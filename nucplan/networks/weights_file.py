@@ -1,0 +1,116 @@
+"""Reading weights files of strangers: named tensors out of their containers, no code run."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nucplan.errors import NucplanError
+
+# Where published files keep the state dict, outermost first; a DINO file has both its teacher and its student.
+CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model", "student")
+FORBIDDEN = re.compile(r"(?:GLOBAL|Unsupported class|Unsupported global:)\s+(?:GLOBAL\s+)?([\w.]+)")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a weights file holds.
+
+    Attributes
+    ----------
+    path
+        Of the file.
+    tensors
+        Out of their containers, under the file's names.
+    arch
+        The class name that CellViT's files state; None elsewhere.
+    config
+        CellViT's flat settings; empty elsewhere.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    arch: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_content(file: Path) -> object:
+    """What a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file holds, as it was saved; no code of the file is run.
+
+    Raises
+    ------
+    NucplanError
+        If the file is missing, unreadable or would run code.
+    """
+    if not file.is_file():
+        raise NucplanError(f"The weights file {file} does not exist; check --weights.")
+    try:
+        return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    except Exception as error:
+        # torch's unpickler meets damaged files with whatever its own look-ups raise.
+        raise NucplanError(_refusal(file, error)) from None
+
+
+def read_weights_file(file: Path) -> WeightsFile:
+    """The tensors of a file, and what it says of itself.
+
+    Raises
+    ------
+    NucplanError
+        As `read_content`, and if it holds no named tensors.
+    """
+    content = read_content(file)
+    outer = content if isinstance(content, dict) else {}
+    while isinstance(content, dict) and (inner := next((c for c in CONTAINERS if _is_filled(content.get(c))), None)):
+        content = content[inner]
+    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    if not tensors:
+        raise NucplanError(f"{file} holds no named tensors; give the encoder's state dict.")
+    arch, config = outer.get("arch"), outer.get("config")
+    return WeightsFile(
+        file, tensors, arch if isinstance(arch, str) else None, config if isinstance(config, dict) else {}
+    )
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """The tensors alone, see `read_weights_file`."""
+    return dict(read_weights_file(file).tensors)
+
+
+def _is_filled(value: object) -> bool:
+    return isinstance(value, dict) and bool(value)
+
+
+def _read_torch(file: Path) -> object:
+    # Training checkpoints keep their best score as a number of numpy and their options as a namespace (HIPT): values
+    # that run no code.
+    scalar = np.float64(0).__reduce__()[0]
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    types = [argparse.Namespace, np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64"))]
+    with torch.serialization.safe_globals([*scalars, *types]):
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _read_safetensors(file: Path) -> object:
+    from safetensors.torch import load_file
+
+    return load_file(file)
+
+
+def _refusal(file: Path, error: Exception) -> str:
+    forbidden = FORBIDDEN.search(str(error))
+    if forbidden and "weights_only" in str(error):
+        return (
+            f"{file} is not a readable weights file: it would run '{forbidden[1]}' while it is read, which nucplan "
+            "never does; save its state dict alone (torch.save(model.state_dict(), ...))."
+        )
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{file} is not a readable weights file ({reason}); download it again."
