@@ -66,9 +66,7 @@ class SharedBlock(nn.Module):
         self.own = nn.Conv2d(own, out, 3, padding=1)
         self.common = nn.Conv2d(common, out, 3, padding=1, bias=False) if common else None
 
-    def forward(
-        self, own: Tensor, common: Tensor | None, present: Tensor, identity: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, own: Tensor, common: Tensor | None, present: Tensor, identity: Tensor | None = None) -> Tensor:
         """(B, C, own, H, W) and (B, common, H, W) to (B, C, out, H, W), not negative; 0 for channels not ``present``.
 
         ``identity`` (2, C, out) scales (around 1) and shifts the features of each channel before the ReLU.
