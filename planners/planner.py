@@ -24,10 +24,10 @@ from planners.variants import use_weights, weights_record, white_of
 
 NETWORK = "nucplan.networks.nucleus_net.NucleusNet"
 DECISIONS = (
-    "scale", "network_width", "encoder", "normalization", "marker_normalization", "channels", "patch_size", "batch_size", "tile_overlap",
-    "boundary_kernel", "weight_kernel", "boundary_beta", "boundary_scales", "boundary_pos_weight",
-    "boundary_loss_weight", "boundary_weight_normalised", "gate", "decoder", "foreground_decoder", "oracle_ceiling",
-    "iterations", "oversampling", "queries",
+    "scale", "network_width", "encoder", "normalization", "marker_normalization", "channels", "patch_size",
+    "batch_size", "tile_overlap", "boundary_kernel", "weight_kernel", "boundary_beta", "boundary_scales",
+    "boundary_pos_weight", "boundary_loss_weight", "boundary_weight_normalised", "gate", "decoder",
+    "foreground_decoder", "oracle_ceiling", "iterations", "oversampling", "queries",
 )  # fmt: skip
 
 
