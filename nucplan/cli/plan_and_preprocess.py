@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="set a decision of the plan yourself (VALUE as JSON; some of its parts are enough); once per decision",
     )
     made.add_argument("--encoder", metavar="NAME", help="plan for this pretrained encoder, with --weights")
-    made.add_argument("--weights", type=Path, metavar="FILE", help="its weights; it is frozen in training")
+    made.add_argument(
+        "--weights", metavar="FILE", help="its weights, or hf-hub:OWNER/NAME in the local cache; frozen in training"
+    )
     made.add_argument(
         "--marker-embeddings",
         type=Path,
@@ -84,9 +86,10 @@ def _requested_encoder(arguments: argparse.Namespace) -> EncoderRequest | None:
             if value:
                 raise NucplanError(f"{option} is about a pretrained encoder; give --encoder and --weights as well.")
         return None
+    from nucplan.networks.encoders.source import resolve_weights
     from planners.pretrained import EncoderRequest
 
-    return EncoderRequest(arguments.encoder, arguments.weights, *given.values())
+    return EncoderRequest(arguments.encoder, resolve_weights(arguments.weights), *given.values())
 
 
 def _plan_and_preprocess(
