@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nucplan.errors import NucplanError
-from nucplan.networks.encoders.marker_transformer import MarkerTransformer, MarkerTokens
+from nucplan.networks.encoders.marker_transformer import MarkerTokens, MarkerTransformer
 
 DIM, FEEDFORWARD, HEADS, MARKER_DIM, PATCH = 16, 24, 2, 6, 4
 GRID, CHANNELS = (4, 5), 3
@@ -175,7 +175,9 @@ def test_features_of_a_patch_depend_on_what_is_around_it():
     assert not torch.allclose(made(picture, vectors).summary[..., :4, :4], made(crop, vectors).summary, atol=1e-3)
 
 
-@pytest.mark.parametrize(("size", "message"), [((4, 4), "1 patches, too few"), ((12, 20), "15 patches"), ((18, 16), "pad")])
+@pytest.mark.parametrize(
+    ("size", "message"), [((4, 4), "1 patches, too few"), ((12, 20), "15 patches"), ((18, 16), "pad")]
+)
 def test_images_without_context_or_of_broken_patches_are_refused(size, message):
     with pytest.raises(NucplanError, match=message):
         network()(torch.zeros(1, 1, *size, dtype=torch.float64), markers(1))

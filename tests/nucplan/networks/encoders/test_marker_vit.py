@@ -116,7 +116,7 @@ def test_continuation_is_a_reflection_repeated(length, side):
 
 
 def test_maps_are_sampled_where_the_cells_of_the_decoder_lie():
-    # A map that tells the position of its own cells, of 8 um, over a padded field of 128 um; the image is its first half.
+    # A map that tells where its own cells of 8 um lie in a field of 128 um, of which the first half is the image.
     ramp = (torch.arange(16) * 8.0 + 4).expand(1, 1, 16, 16)
     found = _on_grid(ramp, [16, 16], (0.5, 0.5))[0, 0, 0]
     wanted = (torch.arange(16) * 4.0 + 2).clamp(min=4)
