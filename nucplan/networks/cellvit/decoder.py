@@ -143,8 +143,8 @@ class CellViTDecoder(SharedSkips):
         if set(tap_strides) != {STRIDE}:
             come = ", ".join(map(str, tap_strides))
             raise NucplanError(
-                f"CellViT's decoder reads maps of stride {STRIDE}, this encoder's have {come}; leave --with-decoder out, "
-                "or take another encoder or config."
+                f"CellViT's decoder reads maps of stride {STRIDE}, this encoder's have {come}; leave --with-decoder "
+                "out, or take another encoder or config."
             )
         super().__init__(tap_channels, in_channels)
         self.nuclei_type_maps_decoder = Branch(tap_channels)
