@@ -14,6 +14,7 @@ from nucplan.errors import NucplanError
 from nucplan.explanation import BoundaryExplanation
 from nucplan.images import read_image
 from nucplan.inference.explained import predict_explained
+from nucplan.inference.interface import NucleusFinder
 from nucplan.inference.outputs import (
     SPLITS,
     is_complete,
@@ -23,14 +24,13 @@ from nucplan.inference.outputs import (
     write_outputs,
 )
 from nucplan.inference.pixel_size import predict_at_scale
-from nucplan.inference.predictor import Predictor
 from nucplan.inference.record import prediction_entry, read_entries, write_entry
 from nucplan.instances import Instances
 from nucplan.progress import progress
 
 
 def predict_images(
-    predictor: Predictor,
+    predictor: NucleusFinder,
     images: Mapping[str, Path],
     output: Path,
     mpp: float | None = None,
@@ -47,7 +47,7 @@ def predict_images(
 
     Parameters
     ----------
-    predictor : Predictor
+    predictor : NucleusFinder
     images : mapping of stem to file
     output : path
         Made when missing.
@@ -61,7 +61,7 @@ def predict_images(
         Images are enlarged by it for the network (see `nucplan.inference.pixel_size`); the nuclei keep their size.
     explain_boundary : bool
         Write a picture and a table of why nuclei were parted, too; images that are complete without them are
-        predicted again. Needs a model with boundary heads.
+        predicted again. Needs a `nucplan.inference.predictor.Predictor` with boundary heads.
 
     Returns
     -------
@@ -147,9 +147,9 @@ def _difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str:
 
 
 def _predict(
-    predictor: Predictor, path: Path, scale: float, explain_boundary: bool
+    predictor: NucleusFinder, path: Path, scale: float, explain_boundary: bool
 ) -> tuple[np.ndarray, Instances, BoundaryExplanation | None]:
-    image = _with_channels(read_image(path), len(predictor.dataset_json["channel_names"]))
+    image = _with_channels(read_image(path), predictor.channels)
     bar = partial(progress, description=f"Tiles of {path.stem}")
     try:
         if explain_boundary:

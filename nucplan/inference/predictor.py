@@ -116,6 +116,11 @@ class Predictor:
         return parse_labels(self.dataset_json["labels"], Path("dataset.json"))[0]
 
     @property
+    def channels(self) -> int:
+        """Of the pictures of the training data."""
+        return len(self.dataset_json["channel_names"])
+
+    @property
     def mpp(self) -> float | None:
         """Microns per pixel of the training data, where known."""
         size = (self.dataset_json.get("nuclei") or {}).get("mpp")
@@ -235,7 +240,7 @@ class Predictor:
         return NucleusProbabilities(semantic, np.zeros(shape, np.float16) if boundary else None)
 
     def _refuse_other_channels(self, image: np.ndarray) -> None:
-        expected, found = len(self.dataset_json["channel_names"]), np.atleast_3d(image).shape[2]
+        expected, found = self.channels, np.atleast_3d(image).shape[2]
         if found != expected:
             raise NucplanError(
                 f"The model was trained on images of {expected} channel(s), this one has {found}; "
