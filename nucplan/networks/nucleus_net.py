@@ -118,7 +118,7 @@ class NucleusNet(nn.Module):
             from nucplan.networks.cellvit.decoder import CellViTDecoder
 
             self.stem, features = nn.Identity(), CellViTDecoder.features(self.encoder.channels)
-            self.decoder = CellViTDecoder(self.encoder.channels, pixel_channels)
+            self.decoder = CellViTDecoder(self.encoder.channels, self.encoder.tap_strides, pixel_channels)
         else:
             strides = [2**i for i in range(len(features_per_stage))]
             features = {s: f for s, f in zip(strides, features_per_stage, strict=True) if s <= self.encoder.stride}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,14 +77,7 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     NucplanError
         If the file is missing, unreadable, or holds no named tensors.
     """
-    if not file.is_file():
-        raise NucplanError(f"The weights file {file} does not exist; check --weights.")
-    try:
-        content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    except Exception as error:
-        # torch's unpickler meets damaged files with whatever its own look-ups raise.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NucplanError(f"{file} is not a readable weights file ({reason}); download it again.") from None
+    content = read_content(file)
     while isinstance(content, dict) and (
         inner := next((c for c in CONTAINERS if isinstance(content.get(c), dict)), None)
     ):
@@ -94,8 +88,31 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_content(file: Path) -> object:
+    """What a weights file holds, as it was saved; no code of the file is run.
+
+    Raises
+    ------
+    NucplanError
+        If the file is missing or unreadable.
+    """
+    if not file.is_file():
+        raise NucplanError(f"The weights file {file} does not exist; check --weights.")
+    try:
+        return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    except Exception as error:
+        # torch's unpickler meets damaged files with whatever its own look-ups raise.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NucplanError(f"{file} is not a readable weights file ({reason}); download it again.") from None
+
+
 def _read_torch(file: Path) -> object:
-    return torch.load(file, map_location="cpu", weights_only=True)
+    # Training checkpoints keep their best score as a number of numpy, which is nothing that could run code.
+    scalar = np.float64(0).__reduce__()[0]
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    types = [np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64"))]
+    with torch.serialization.safe_globals([*scalars, *types]):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _read_safetensors(file: Path) -> object:

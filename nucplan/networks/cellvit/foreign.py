@@ -1,0 +1,95 @@
+"""Files that are taken for CellViT checkpoints and are something else, each with its way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from nucplan.errors import NucplanError
+
+Test = Callable[[set[str], str], bool]
+
+
+def refuse_others(file: Path, names: set[str], arch: str | None) -> None:
+    """Do nothing if these are names of a CellViT's tensors.
+
+    Parameters
+    ----------
+    file
+        For the message.
+    names
+        Of the tensors.
+    arch
+        The class that the file says it was saved from.
+
+    Raises
+    ------
+    NucplanError
+        If they are those of something else; the message names it.
+    """
+    for sentence, is_it in OTHERS:
+        if is_it(names, arch or ""):
+            raise NucplanError(f"{file} {sentence}.")
+
+
+def _is_adapter(names: set[str], arch: str) -> bool:
+    return "Adapter" in arch or any(name.startswith(("encoder.interactions.", "encoder.spm.")) for name in names)
+
+
+def _is_linear(names: set[str], arch: str) -> bool:
+    return arch == "LinearClassifier" or names == {f"fc{n}.{kind}" for n in (1, 2) for kind in ("weight", "bias")}
+
+
+def _is_shared(names: set[str], arch: str) -> bool:
+    return arch.endswith("Shared") or any(name.startswith("decoder.") for name in names)
+
+
+def _is_star(names: set[str], arch: str) -> bool:
+    pattern = r"star_?dist|cpp_?net|cpp|dist_(map_)?decoder"
+    return any(re.search(pattern, name, re.IGNORECASE) for name in (arch, *(n.split(".")[0] for n in names)))
+
+
+def _is_encoder(names: set[str], _arch: str) -> bool:
+    blocks = any(re.search(r"(^|\.)(blocks|layers?)\.\d+\.", name) for name in names)
+    return blocks and not any(name.startswith(("decoder0.", "nuclei_")) for name in names)
+
+
+def _is_unrelated(names: set[str], _arch: str) -> bool:
+    return not any(name.startswith(("encoder.", "decoder0.", "nuclei_", "hv_map")) for name in names)
+
+
+OTHERS: tuple[tuple[str, Test], ...] = (
+    ("holds no named tensors; give a CellViT checkpoint", lambda names, _arch: not names),
+    (
+        "is a CellVTA, whose published weights nucplan does not run; train one with nucplan_train --config cellvta",
+        _is_adapter,
+    ),
+    (
+        "is a linear classifier of CellViT++, which needs the cells' tokens and has no segmentation; give the CellViT "
+        "checkpoint that it belongs to",
+        _is_linear,
+    ),
+    (
+        "is a CellViT with StarDist or CPP-Net heads, which nucplan does not run; give a CellViT with HV maps",
+        _is_star,
+    ),
+    (
+        "is a CellViT of the first version with one shared decoder, which nucplan does not run; give one with three "
+        "branches",
+        _is_shared,
+    ),
+    (
+        "is SAM-Med2D's encoder and no CellViT; start a training from it with nucplan_train --encoder sam-med2d "
+        "--weights",
+        lambda names, arch: _is_encoder(names, arch) and any(".Adapter." in name for name in names),
+    ),
+    (
+        "is an encoder without CellViT's decoder; start a training from it with nucplan_train --encoder NAME --weights",
+        _is_encoder,
+    ),
+    (
+        "is no CellViT checkpoint: nothing in it is a CellViT's; give one of those that its authors publish",
+        _is_unrelated,
+    ),
+)
