@@ -120,7 +120,7 @@ def _cellvit(arguments: argparse.Namespace) -> CellViTPredictor:
     from nucplan.inference.cellvit import CellViTPredictor
 
     predictor = CellViTPredictor.from_file(Path(arguments.model), choose_device(arguments.device), arguments.mirror)
-    print(f"{arguments.model}: {predictor.info.arch}, licence of the weights: {predictor.info.licence}")
+    print(f"{arguments.model}: {predictor.info.title}, licence of the weights: {predictor.info.licence}")
     return predictor
 
 

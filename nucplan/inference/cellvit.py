@@ -20,7 +20,7 @@ from nucplan.inference.tiles import blended_maps, mirrored, tile_side
 from nucplan.instances import Instances
 from nucplan.networks.cellvit.checkpoint import CellViTInfo, read_cellvit
 
-# The tiles of CellViT's own inference; a patch of any of its encoders but Virchow's divides them.
+# The tiles of CellViT's own inference (Hörst et al. 2024); the decoder's stride divides their sides.
 LARGEST_TILE, OVERLAP, MULTIPLE = 1024, 64, 16
 # Images of this many pixels in one forward pass keep the attention of the largest encoder below 8 GiB.
 PIXELS_PER_PASS = 1024**2
@@ -35,7 +35,8 @@ class CellViTPredictor:
     Attributes
     ----------
     network
-        In evaluation mode, on ``device``; ``maps(images)`` takes RGB in [0, 1] and normalises it itself.
+        In evaluation mode, on ``device``; ``maps(images)`` takes RGB in [0, 1] and normalises it itself, and
+        ``largest_side`` is the longest side in pixels that it takes, None where there is no limit.
     info
         Classes, pixel size, licence.
     device
@@ -69,7 +70,7 @@ class CellViTPredictor:
         made = cls(network.to(device).eval(), info, device, mirror)
         made.record = {
             "nucplan": __version__,
-            "model": info.arch,
+            "model": info.title,
             "weights": file_hash(path),
             "decoder": made.plan.to_dict(),
             "mirror": mirror,
@@ -84,7 +85,7 @@ class CellViTPredictor:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes 1..K, in order."""
-        return tuple(self.info.class_names)
+        return self.info.class_names[1:]
 
     @property
     def channels(self) -> int:
@@ -122,7 +123,8 @@ class CellViTPredictor:
         """The maps (H, W) of one picture, float16, as `__call__` decodes them."""
         if image.ndim != 3 or image.shape[2] != 3:
             raise NucplanError("A CellViT takes RGB images, and this one has other channels; convert it.")
-        tile = tuple(tile_side(side, LARGEST_TILE, OVERLAP, MULTIPLE) for side in image.shape[:2])
+        largest = min(LARGEST_TILE, self.network.largest_side or LARGEST_TILE)
+        tile = tuple(tile_side(side, largest, OVERLAP, MULTIPLE) for side in image.shape[:2])
         found = blended_maps(
             partial(mirrored, self._maps, turned={2: VERTICAL, 3: HORIZONTAL}) if self.mirror else self._maps,
             _eight_bits(image).transpose(2, 0, 1),
