@@ -53,7 +53,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
 
     The name says what differs, so that no two runs share a result folder. With weights the network brings images to
     the colours that its encoder was pretrained with: ``highest_intensity`` of the dataset tells 8-bit from 16-bit
-    images, mean and deviation are ImageNet's for files with LayerScale, else those of the encoder's card.
+    images, mean and deviation are those of a CellViT's own training, ImageNet's for other files with LayerScale, else
+    those of the encoder's card.
 
     Raises
     ------
@@ -86,12 +87,13 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
 
 
 def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], weights: Path, white: int) -> str:
+    from nucplan.networks.cellvit import checkpoint as cellvit
     from nucplan.networks.encoders.timm_vit import input_statistics
     from nucplan.networks.weights import has_layer_scale
 
     usual = input_statistics(architecture["encoder"])
     layer_scale = has_layer_scale(weights)
-    mean, std = IMAGENET if layer_scale else usual
+    mean, std = cellvit.input_statistics(weights) or (IMAGENET if layer_scale else usual)
     configuration = derived["configurations"][CONFIGURATION]
     channels = len(configuration["normalization_schemes"])
     # A grey image is shown to the encoder three times, after its one channel was normalised.
