@@ -50,7 +50,6 @@ def _profile(side: int) -> np.ndarray:
     return np.exp(-(distance**2) / 2)
 
 
-@torch.inference_mode()
 def predict_probabilities(
     network: nn.Module,
     image: np.ndarray,
