@@ -88,6 +88,11 @@ class DecoderPlan:
         """Area in pixels of a disc of the planned diameter."""
         return float(np.pi * self.diameter**2 / 4)
 
+    @property
+    def minimum_pixels(self) -> float:
+        """The minimum area in pixels."""
+        return self.minimum_area * self.disc_area
+
     def to_dict(self) -> dict[str, float | str]:
         """The plan as plain values, ready for JSON."""
         return asdict(self)

@@ -92,7 +92,7 @@ def score_case(
     for alike in _alike_but_for_the_neck(plans):
         basins = cut(maps, plans[alike[0]])[1]
         for position in alike:
-            labels, _ = join_basins(basins, plans[position])
+            labels, _ = join_basins(basins, plans[position].neck, plans[position].minimum_pixels)
             overlap = _overlap(at_image_grid(labels, region, reference.shape), reference, ignore)
             rows[position, :6] = _counts(overlap)
             if true is not None:

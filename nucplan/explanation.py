@@ -113,10 +113,10 @@ def explain(maps: NucleusProbabilities, plan: DecoderPlan) -> SplitDecisions:
         As `decode` does.
     """
     landscape, basins = cut(maps, plan)
-    nuclei, _ = join_basins(basins, plan)
+    nuclei, _ = join_basins(basins, plan.neck, plan.minimum_pixels)
     passes = highest_of_each_pair(find_contacts(basins))
     areas = np.bincount(basins.labels.ravel(), minlength=len(basins.peaks))
-    decided = decide(passes, basins.peaks, areas, plan.neck, plan.minimum_area * plan.disc_area)
+    decided = decide(passes, basins.peaks, areas, plan.neck, plan.minimum_pixels)
     position = np.stack(np.divmod(passes.pixels, nuclei.shape[1]), axis=-1).mean(axis=0)
     table = SplitTable(
         nuclei.ravel()[passes.pixels.T], position, passes.height, decided.lower_peak, decided.decision, plan.neck

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import cc3d
 import cv2
 import numpy as np
 from skimage.segmentation import relabel_sequential
@@ -14,6 +13,7 @@ from skimage.segmentation import relabel_sequential
 from nucplan.decoder_plan import DECODERS as DECODERS
 from nucplan.decoder_plan import DecoderPlan, needs_boundary
 from nucplan.landscapes import Landscape, landscape
+from nucplan.shapes import Shapes, measure, union
 from nucplan.watershed import Basins, find_basins, join_shallow
 
 # Rows that are read at once where a full-size temporary would be of 8 bytes per pixel.
@@ -104,8 +104,7 @@ def decode(maps: NucleusProbabilities, plan: DecoderPlan) -> Instances:
         If ``semantic`` is not (K + 1, H, W) with K >= 1, or the decoder needs a boundary map and there is none of
         shape (H, W).
     """
-    labels, shape = join_basins(cut(maps, plan)[1], plan)
-    return Instances(labels, _table(shape, *_mean_probabilities(labels, maps.semantic, shape.area)))
+    return nuclei_of_basins(cut(maps, plan)[1], plan.neck, plan.minimum_pixels, maps.semantic)
 
 
 def cut(maps: NucleusProbabilities, plan: DecoderPlan) -> tuple[Landscape, Basins]:
@@ -143,7 +142,7 @@ def instances_from_labels(
     """
     labels, _, original = relabel_sequential(np.ascontiguousarray(labels))
     labels = labels.astype(np.int32, copy=False)
-    shape = _measure(labels)
+    shape = measure(labels)
     if isinstance(classes, np.ndarray):
         return Instances(labels, _table(shape, _class_shares(labels, classes, len(shape.area), class_count)))
     ids = np.asarray(original[np.arange(1, len(shape.area) + 1)])
@@ -166,7 +165,7 @@ def relabelled(instances: Instances, labels: np.ndarray) -> Instances:
     ids = ids[ids > 0]
     labels = relabel_sequential(labels)[0].astype(np.int32, copy=False)
     table = instances.table
-    measured = _table(_measure(labels), table.class_probabilities[ids - 1], table.foreground_probability[ids - 1])
+    measured = _table(measure(labels), table.class_probabilities[ids - 1], table.foreground_probability[ids - 1])
     confidence = None if table.confidence is None else table.confidence[ids - 1]
     return Instances(labels, replace(measured, confidence=confidence))
 
@@ -192,59 +191,46 @@ def fill_holes(foreground: np.ndarray, maximum_area: float) -> None:
         np.logical_or(foreground, small[regions], out=foreground)
 
 
-class _Shape(NamedTuple):
-    """What a label map alone says of its nuclei; fields as in `NucleusTable`, rows by id."""
+def nuclei_of_basins(
+    basins: Basins, neck: float, minimum_area: float, semantic: np.ndarray, foreground: np.ndarray | None = None
+) -> Instances:
+    """The second half of `decode`: basins joined by `join_basins`, with their probabilities.
 
-    centroid: np.ndarray
-    area: np.ndarray
-    bounding_box: np.ndarray
-
-
-def _measure(labels: np.ndarray) -> _Shape:
-    if not labels.any():
-        return _Shape(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros((0, 4), np.int32))
-    # cc3d wants more pixels than ids, which a row of background gives to any map.
-    if labels.max() >= labels.size:
-        labels = np.pad(labels, ((0, 1), (0, 0)))
-    found = cc3d.statistics(labels, no_slice_conversion=True)
-    row0, row1, col0, col1 = found["bounding_boxes"][1:].astype(np.int32).T
-    return _Shape(
-        found["centroids"][1:],
-        found["voxel_counts"][1:].astype(np.int64),
-        np.stack([row0, col0, row1 + 1, col1 + 1], axis=1),
-    )
-
-
-def join_basins(basins: Basins, plan: DecoderPlan) -> tuple[np.ndarray, _Shape]:
-    """The second half of `decode`: join basins into nuclei, drop what is too small, number the rest by centroid.
-
-    Returns the label map, (H, W) int32, and what it says of its nuclei.
+    Parameters
+    ----------
+    basins : Basins
+    neck, minimum_area : float
+        See `join_basins`.
+    semantic : (K + 1, H, W)
+        Probabilities of background and the classes; read in bands.
+    foreground : (H, W), optional
+        Probability of a nucleus where a network gives it apart; default is that of all classes together.
     """
-    minimum_area = plan.minimum_area * plan.disc_area
-    parts = _measure(basins.labels)
-    group = join_shallow(basins, np.append(0, parts.area), plan.neck, minimum_area)
-    shape = _union(parts, group[1:] - 1)
+    labels, shape = join_basins(basins, neck, minimum_area)
+    classes, certain = _mean_probabilities(labels, semantic, shape.area)
+    if foreground is not None:
+        certain = _means(labels, foreground[None], shape.area)[:, 0]
+    return Instances(labels, _table(shape, classes, certain))
+
+
+def join_basins(basins: Basins, neck: float, minimum_area: float) -> tuple[np.ndarray, Shapes]:
+    """Join basins into nuclei, drop what is too small, number the rest by centroid.
+
+    ``minimum_area`` is in pixels; see `nucplan.watershed.decide`. Returns the label map, (H, W) int32, and what it
+    says of its nuclei.
+    """
+    parts = measure(basins.labels)
+    group = join_shallow(basins, np.append(0, parts.area), neck, minimum_area)
+    shape = union(parts, group[1:] - 1)
     kept = np.flatnonzero(shape.area >= max(1.0, minimum_area))
     order = kept[np.lexsort((shape.centroid[kept, 1], shape.centroid[kept, 0]))]
     new_id = np.zeros(len(group), np.int32)
     new_id[order + 1] = np.arange(1, len(order) + 1)
-    return np.take(new_id[group], basins.labels), _Shape(*(column[order] for column in shape))
-
-
-def _union(parts: _Shape, group: np.ndarray) -> _Shape:
-    """Shapes of groups of parts; ``group`` (N,) is the row that stands for each part, other rows become empty."""
-    area = np.zeros_like(parts.area)
-    np.add.at(area, group, parts.area)
-    moment = np.zeros_like(parts.centroid)
-    np.add.at(moment, group, parts.area[:, None] * parts.centroid)
-    box = parts.bounding_box.copy()
-    np.minimum.at(box[:, :2], group, parts.bounding_box[:, :2])
-    np.maximum.at(box[:, 2:], group, parts.bounding_box[:, 2:])
-    return _Shape(moment / np.maximum(area, 1)[:, None], area, box)
+    return np.take(new_id[group], basins.labels), Shapes(*(column[order] for column in shape))
 
 
 def _table(
-    shape: _Shape, class_probabilities: np.ndarray, foreground_probability: np.ndarray | None = None
+    shape: Shapes, class_probabilities: np.ndarray, foreground_probability: np.ndarray | None = None
 ) -> NucleusTable:
     if foreground_probability is None:
         foreground_probability = np.ones(len(shape.area), np.float32)
@@ -261,17 +247,21 @@ def _table(
 
 def _mean_probabilities(labels: np.ndarray, semantic: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of each class over each nucleus, rows scaled to sum 1: (N, K) float32, and of all classes together: (N,)."""
-    count = len(area)
-    sums = np.zeros((len(semantic) - 1, count + 1))
+    means = _means(labels, semantic[1:], area)
+    # Half precision may add up to a little more than 1.
+    return _rows_to_one(means), np.minimum(means.sum(axis=1), 1)
+
+
+def _means(labels: np.ndarray, maps: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Mean of each of the maps (M, H, W) over each nucleus: (N, M) float64."""
+    sums = np.zeros((len(maps), len(area) + 1))
     for top in range(0, labels.shape[0], ROWS_PER_PASS):
         rows = slice(top, top + ROWS_PER_PASS)
         pixels = np.flatnonzero(labels[rows])
         ids = labels[rows].ravel()[pixels].astype(np.intp)
-        for k, sums_of_class in enumerate(sums, start=1):
-            sums_of_class += np.bincount(ids, semantic[k, rows].ravel()[pixels], minlength=count + 1)
-    sums = sums[:, 1:].T
-    # Half precision may add up to a little more than 1.
-    return _rows_to_one(sums), np.minimum(sums.sum(axis=1) / area, 1)
+        for sums_of_map, values in zip(sums, maps[:, rows], strict=True):
+            sums_of_map += np.bincount(ids, values.ravel()[pixels], minlength=len(area) + 1)
+    return sums[:, 1:].T / area[:, None]
 
 
 def _class_shares(labels: np.ndarray, class_map: np.ndarray, count: int, class_count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""``nucplan_predict``: nuclei of new images with the ensemble of all trained folds."""
+"""``nucplan_predict``: nuclei of new images with the ensemble of all trained folds, or with a CellViT."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nucplan.cli import common
 from nucplan.cli.models import chosen_or_named
@@ -14,13 +15,20 @@ from nucplan.errors import NucplanError
 from nucplan.layout import CHOICE, activate, find_dataset, resolve_roots
 from trainers import CONFIGS, DEFAULT_CONFIG
 
+if TYPE_CHECKING:
+    from nucplan.inference.cellvit import CellViTPredictor
+    from nucplan.inference.predictor import Predictor
+
 EXAMPLES = """\
   nucplan_predict 7 slides/ nuclei/
   nucplan_predict Breast biopsy.png nuclei/ --mirror --gz
   nucplan_predict Breast scans_20x/ nuclei/ --mpp 0.5
   nucplan_predict Breast biopsy.png nuclei/ --explain-boundary
-  nucplan_predict models/breast slides/ nuclei/        the folder that nucplan_export wrote"""
+  nucplan_predict models/breast slides/ nuclei/        the folder that nucplan_export wrote
+  nucplan_predict CellViT-256-x40.pth slides/ nuclei/  a CellViT checkpoint"""
 
+# A MODEL so named is meant as a file even where there is none.
+WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 NNUNET_FOLDERS = ("imagesTr", "imagesTs")
 CHANNEL_FILE = re.compile(r"(?P<case>.+)_\d{4}")
 
@@ -34,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         EXAMPLES,
     )
     made.add_argument(
-        "model", metavar="MODEL", help="id or name of the dataset whose trained folds are used, or an exported folder"
+        "model",
+        metavar="MODEL",
+        help="id or name of the dataset whose trained folds are used, an exported folder, or the file of a CellViT",
     )
     made.add_argument(
         "input",
@@ -73,25 +83,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: argparse.Namespace) -> None:
-    folder, chosen = _model(arguments)
+    cellvit = _is_file(Path(arguments.model))
+    folder, chosen = (Path(arguments.model), False) if cellvit else _model(arguments)
+    if cellvit:
+        _refuse_options(arguments, "CellViT model", "config", "plans", "explain_boundary")
     images = _images(arguments.input)
     # nnU-Net asks for its folders; prediction needs none of them.
     activate(resolve_roots(arguments.root), make=False)
 
-    from nucplan.devices import choose_device
     from nucplan.inference.folders import predict_images, refuse_output
     from nucplan.inference.pixel_size import scale_to_model
-    from nucplan.inference.predictor import Predictor
 
     refuse_output(images, arguments.output)
-    load = Predictor.from_choice if chosen else Predictor.from_folder
-    predictor = load(folder, choose_device(arguments.device), arguments.mirror)
-    if arguments.explain_boundary and not predictor.has_boundary:
-        model = f"The config '{arguments.config}'" if arguments.config else f"The ensemble of {folder}"
-        raise NucplanError(
-            f"{model} has no boundary head for --explain-boundary to show; "
-            f"take a model of another --config ({DEFAULT_CONFIG} has one), or leave the option out."
-        )
+    predictor = _cellvit(arguments) if cellvit else _ensemble(arguments, folder, chosen)
     model_mpp = predictor.mpp
     scale = scale_to_model(arguments.mpp, model_mpp)
     mpp = model_mpp if arguments.mpp is None else arguments.mpp
@@ -116,6 +120,45 @@ def _command(arguments: argparse.Namespace) -> None:
         print(f"assuming {model_mpp:g} um per pixel, as in training; --mpp says otherwise.")
 
 
+def _ensemble(arguments: argparse.Namespace, folder: Path, chosen: bool) -> Predictor:
+    from nucplan.devices import choose_device
+    from nucplan.inference.predictor import Predictor
+
+    load = Predictor.from_choice if chosen else Predictor.from_folder
+    predictor = load(folder, choose_device(arguments.device), arguments.mirror)
+    if arguments.explain_boundary and not predictor.has_boundary:
+        model = f"The config '{arguments.config}'" if arguments.config else f"The ensemble of {folder}"
+        raise NucplanError(
+            f"{model} has no boundary head for --explain-boundary to show; "
+            f"take a model of another --config ({DEFAULT_CONFIG} has one), or leave the option out."
+        )
+    return predictor
+
+
+def _cellvit(arguments: argparse.Namespace) -> CellViTPredictor:
+    from nucplan.devices import choose_device
+    from nucplan.inference.cellvit import CellViTPredictor
+
+    predictor = CellViTPredictor.from_file(Path(arguments.model), choose_device(arguments.device), arguments.mirror)
+    print(f"{arguments.model}: {predictor.info.title}, licence of the weights: {predictor.info.licence}")
+    return predictor
+
+
+def _is_file(model: Path) -> bool:
+    """Whether MODEL is a file of weights rather than the name of a dataset or a folder."""
+    if model.suffix in WEIGHT_SUFFIXES and not model.exists():
+        raise NucplanError(f"There is no file {model}; check the path.")
+    return model.is_file()
+
+
+def _refuse_options(arguments: argparse.Namespace, kind: str, *names: str) -> None:
+    """Refuse options that say nothing of a MODEL that is ``kind``."""
+    given = [name for name in names if getattr(arguments, name)]
+    if given:
+        option = given[0].replace("_", "-")
+        raise NucplanError(f"{arguments.model} is one {kind}, for which --{option} says nothing; leave it out.")
+
+
 def _model(arguments: argparse.Namespace) -> tuple[Path, bool]:
     """The folder of the ensemble, and whether it holds a choice among models rather than one of them.
 
@@ -127,9 +170,7 @@ def _model(arguments: argparse.Namespace) -> tuple[Path, bool]:
             raise NucplanError(f"{exported} is no exported model (it has no plans.json); check the path.")
         dataset = find_dataset(resolve_roots(arguments.root), arguments.model)
         return chosen_or_named(dataset, arguments.config, arguments.plans)
-    unread = [name for name in ("config", "plans") if getattr(arguments, name) is not None]
-    if unread:
-        raise NucplanError(f"{exported} is one ensemble, for which --{unread[0]} says nothing; leave it out.")
+    _refuse_options(arguments, "ensemble", "config", "plans")
     return exported, False
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from nucplan.explanation import BoundaryExplanation, Frame, explain, in_image
 from nucplan.inference.pixel_size import at_image_size, at_model_size
-from nucplan.inference.predictor import Predictor
 from nucplan.instances import Instances
+
+if TYPE_CHECKING:
+    # It loads nnU-Net, of which prediction with other models has no need.
+    from nucplan.inference.predictor import Predictor
 
 
 def predict_explained(

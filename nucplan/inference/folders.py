@@ -14,6 +14,7 @@ from nucplan.errors import NucplanError
 from nucplan.explanation import BoundaryExplanation
 from nucplan.images import read_image
 from nucplan.inference.explained import predict_explained
+from nucplan.inference.interface import NucleusFinder
 from nucplan.inference.outputs import (
     SPLITS,
     is_complete,
@@ -24,14 +25,13 @@ from nucplan.inference.outputs import (
 )
 from nucplan.inference.panel_reader import PanelReader
 from nucplan.inference.pixel_size import predict_at_scale
-from nucplan.inference.predictor import Predictor
 from nucplan.inference.record import prediction_entry, read_entries, write_entry
 from nucplan.instances import Instances
 from nucplan.progress import progress
 
 
 def predict_images(
-    predictor: Predictor,
+    predictor: NucleusFinder,
     images: Mapping[str, Path | Sequence[Path]],
     output: Path,
     mpp: float | None = None,
@@ -49,7 +49,7 @@ def predict_images(
 
     Parameters
     ----------
-    predictor : Predictor
+    predictor : NucleusFinder
     images : mapping of stem to file
         Or to the files of its channels.
     output : path
@@ -64,7 +64,7 @@ def predict_images(
         Images are enlarged by it for the network (see `nucplan.inference.pixel_size`); the nuclei keep their size.
     explain_boundary : bool
         Write a picture and a table of why nuclei were parted, too; images that are complete without them are
-        predicted again. Needs a model with boundary heads.
+        predicted again. Needs a `nucplan.inference.predictor.Predictor` with boundary heads.
     note : callable
         Gets a sentence where a multiplex image lacks markers, or has others than the model.
 
@@ -83,7 +83,7 @@ def predict_images(
     refuse_output(images, output)
     images = {stem: _files(found) for stem, found in images.items()}
     _refuse_shared_tables(images, output)
-    reader = PanelReader.of(predictor.plans, predictor.dataset_json)
+    reader = predictor.panel_reader
     settings = {"model": predictor.record, "mpp": mpp, "options": {"scale": scale, "geojson_gz": geojson_gz}}
     kept = set() if overwrite else _complete_images(images, output, settings)
     if explain_boundary:
@@ -171,7 +171,7 @@ def _difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str:
 
 
 def _read(
-    files: Sequence[Path], reader: PanelReader | None, predictor: Predictor
+    files: Sequence[Path], reader: PanelReader | None, predictor: NucleusFinder
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The image with the channels of the model, and notes on its markers."""
     if reader is not None:
@@ -181,11 +181,11 @@ def _read(
             f"{files[0]} is one of {len(files)} channels of its case, but the model was trained on grey or RGB images; "
             "take the model that fits, or give a folder of images."
         )
-    return _with_channels(read_image(files[0]), len(predictor.dataset_json["channel_names"])), ()
+    return _with_channels(read_image(files[0]), predictor.channels), ()
 
 
 def _predict(
-    predictor: Predictor, image: np.ndarray, path: Path, scale: float, explain_boundary: bool
+    predictor: NucleusFinder, image: np.ndarray, path: Path, scale: float, explain_boundary: bool
 ) -> tuple[Instances, BoundaryExplanation | None]:
     bar = partial(progress, description=f"Tiles of {path.stem}")
     try:

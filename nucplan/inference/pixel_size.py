@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from nucplan.errors import NucplanError
-from nucplan.inference.predictor import Predictor
+from nucplan.inference.interface import NucleusFinder
 from nucplan.instances import Instances, relabelled
 
 # Pixel sizes that scanners state for one magnification differ by about this much; resampling would only blur.
@@ -41,7 +41,7 @@ def scale_to_model(image_mpp: float | None, model_mpp: float | None) -> float:
     return scale if abs(scale - 1) > TOLERANCE else 1.0
 
 
-def predict_at_scale(predictor: Predictor, image: np.ndarray, scale: float, progress=iter) -> Instances:
+def predict_at_scale(predictor: NucleusFinder, image: np.ndarray, scale: float, progress=iter) -> Instances:
     """Nuclei of ``image`` (H, W) or (H, W, C) at its own size, predicted on the image enlarged by ``scale``."""
     return at_image_size(predictor(at_model_size(image, scale), progress), image.shape[:2])
 

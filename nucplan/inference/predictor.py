@@ -21,6 +21,7 @@ from nucplan.files import file_hash, read_json
 from nucplan.inference.agreement import agreement, compact
 from nucplan.inference.choice import Choice, read_choice, with_decoder
 from nucplan.inference.mean_maps import MeanMaps
+from nucplan.inference.panel_reader import PanelReader
 from nucplan.inference.placement import at_image_grid
 from nucplan.inference.tiles import has_boundary, predict_probabilities
 from nucplan.instances import Instances, NucleusProbabilities, decode, relabelled
@@ -114,6 +115,16 @@ class Predictor:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes 1..K, in order."""
         return parse_labels(self.dataset_json["labels"], Path("dataset.json"))[0]
+
+    @property
+    def channels(self) -> int:
+        """Of the pictures of the training data."""
+        return len(self.dataset_json["channel_names"])
+
+    @property
+    def panel_reader(self) -> PanelReader | None:
+        """What reads multiplex images for these networks; None for grey and RGB."""
+        return PanelReader.of(self.plans, self.dataset_json)
 
     @property
     def mpp(self) -> float | None:
@@ -235,7 +246,7 @@ class Predictor:
         return NucleusProbabilities(semantic, np.zeros(shape, np.float16) if boundary else None)
 
     def _refuse_other_channels(self, image: np.ndarray) -> None:
-        expected, found = len(self.dataset_json["channel_names"]), np.atleast_3d(image).shape[2]
+        expected, found = self.channels, np.atleast_3d(image).shape[2]
         if found != expected:
             raise NucplanError(
                 f"The model was trained on images of {expected} channel(s), this one has {found}; "

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nucplan.inference.tiles import gaussian_window, predict_probabilities, tile_starts
+from nucplan.inference.tiles import (
+    blended_maps,
+    gaussian_window,
+    mirrored,
+    predict_probabilities,
+    tile_side,
+    tile_starts,
+)
 from nucplan.networks.nucleus_net import NucleusMaps
 
 CPU = torch.device("cpu")
@@ -103,3 +110,47 @@ def test_where_two_tiles_overlap_their_shares_are_the_same_in_every_row():
     left, right = window[:, 4:], window[:, :-4]
     shares = left / (left + right)
     np.testing.assert_allclose(shares, np.broadcast_to(shares[8], shares.shape), rtol=1e-5)
+
+
+@given(st.integers(1, 5000), st.integers(1, 60), st.integers(0, 60))
+def test_even_tiles_are_as_few_as_the_largest_would_be_and_no_larger_than_they_need_be(length, largest, overlap):
+    largest, overlap = 16 * (largest + 4), min(overlap, 63)
+    side = tile_side(length, largest, overlap, 16)
+    assert 0 < side <= largest
+    assert side % 16 == 0
+    count = len(tile_starts(length, largest, overlap))
+    assert len(tile_starts(length, side, overlap)) == count
+    assert side < 32 or side == largest or count * (side - 16 - overlap) + overlap < length
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(3, 70), st.integers(3, 70), st.sampled_from([(16, 32), (48, 16), (80, 80)]), st.integers(1, 4))
+def test_maps_of_any_number_are_blended_from_tiles_of_any_shape(height, width, tile, batch):
+    image = np.random.default_rng(0).integers(0, 256, (2, height, width), dtype=np.uint8)
+
+    def forward(images):
+        assert images.shape[2:] == tile
+        assert images.dtype == torch.uint8
+        return torch.cat([images / 255, -images / 255, images[:, :1] / 510], 1)
+
+    found = blended_maps(forward, image, tile, 8, batch, CPU)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, forward_of(image), atol=1e-3)
+
+
+def forward_of(image: np.ndarray) -> np.ndarray:
+    return np.concatenate([image / 255, -image / 255, image[:1] / 510])
+
+
+def test_a_map_that_points_along_an_axis_changes_its_sign_with_it():
+    def slope(images):
+        padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+        along = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+        down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+        return torch.cat([images, along, down], 1)
+
+    images = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 1, 7, 9)))
+    expected = slope(images)
+    torch.testing.assert_close(mirrored(slope, images, {3: 1, 2: 2}), expected)
+    assert not torch.allclose(mirrored(slope, images, {3: 2, 2: 1}), expected)
+    assert not torch.allclose(mirrored(slope, images), expected)
