@@ -80,6 +80,17 @@ def training_transforms(patch_size: int, channels: int) -> BasicTransform:
         ),
         RandomTransform(Rot90Transform(1, allowed_axes={0, 1}), apply_probability=0.75),
         MirrorTransform(allowed_axes=(0, 1)),
+    ]
+    return ComposeTransforms(transforms + _colour_transforms(channels))
+
+
+def colour_transforms(channels: int) -> BasicTransform:
+    """The changes of `training_transforms` that move no pixel, for patches of the size that they have in training."""
+    return ComposeTransforms(_colour_transforms(channels))
+
+
+def _colour_transforms(channels: int) -> list[BasicTransform]:
+    transforms: list[BasicTransform] = [
         RandomTransform(GaussianBlurTransform((0.5, 1.0), synchronize_channels=True), apply_probability=0.15),
         RandomTransform(RelativeNoise(), apply_probability=0.15),
         RandomTransform(MultiplicativeBrightnessTransform(BGContrast((0.75, 1.25)), False, 1.0), apply_probability=0.3),
@@ -88,4 +99,4 @@ def training_transforms(patch_size: int, channels: int) -> BasicTransform:
     ]
     if channels > 3:
         transforms.append(ChannelDropout())
-    return ComposeTransforms(transforms)
+    return transforms

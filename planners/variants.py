@@ -36,7 +36,10 @@ class Variant:
     injection_blocks
         Interactions of the config ``cellvta`` that change the tokens, of 1 to 4.
     cache_features
-        Whether the maps of a frozen encoder are computed once and stored; None leaves it to the plan.
+        Whether the maps of a frozen encoder are computed once and stored; None leaves it to the rule
+        (`planners.feature_cache`).
+    cache_limit
+        The most that these may take on disk, in GiB; None for the rule's own limit.
     """
 
     seed: int = 0
@@ -46,6 +49,7 @@ class Variant:
     with_decoder: bool = False
     injection_blocks: tuple[int, ...] | None = None
     cache_features: bool | None = None
+    cache_limit: float | None = None
 
 
 def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: float = 255) -> dict[str, Any]:

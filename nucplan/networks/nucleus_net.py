@@ -144,6 +144,12 @@ class NucleusNet(nn.Module):
             if branch.alpha is not None:
                 branch.alpha.fill_(alpha)
 
+    @property
+    def maps_are_fixed(self) -> bool:
+        """Whether `encoder_maps` depends on nothing that is trained, so that its results can be kept."""
+        stem_is_in_the_way = self.channel_stem is not None and not self.encoder.takes_panels
+        return self.encoder.frozen and self.encoder.plain is self.encoder and not stem_is_in_the_way
+
     def encoder_maps(self, images: Tensor) -> list[Tensor]:
         """What the decoder reads of the encoder for (B, C, H, W) images: four maps (B, D, H/s, W/s)."""
         images = self._normalised(images)
