@@ -115,8 +115,8 @@ class FeatureCache:
         needed, free = self.layout.bytes(image_shapes(reader, missing)), free_bytes(self.folder)
         if needed > free:
             raise NucplanError(
-                f"{self.folder} needs {needed / 2**30:.1f} GiB for the features of {len(missing)} images, and the disk "
-                f"has {free / 2**30:.1f} GiB left; make room or train with --no-cache-features."
+                f"{self.folder} needs {needed / 2**30:.3g} GiB for the features of {len(missing)} images, and the disk "
+                f"has {free / 2**30:.3g} GiB left; make room or train with --no-cache-features."
             )
 
     def _store(self, network: NucleusNet, case: str, image: np.ndarray, device: torch.device) -> None:

@@ -90,7 +90,7 @@ def plan_feature_cache(
     limit = LIMIT_GIB if limit_gib is None else limit_gib
     if wanted and size > limit * 2**30:
         raise NucplanError(
-            f"The features of {len(shapes)} images take {size / 2**30:.1f} GiB, and {limit:g} GiB are the limit; "
+            f"The features of {len(shapes)} images take {size / 2**30:.3g} GiB, and {limit:g} GiB are the limit; "
             "raise --cache-limit or leave --cache-features out."
         )
     made = feature_cache(*steps, *passes, size, limit)
@@ -128,7 +128,7 @@ def feature_cache(
         "limit_bytes": int(limit_gib * 2**30),
     }
     told = (
-        f"The maps of the frozen encoder take {size / 2**30:.1f} GiB; without it a step is {faster:.1f} times as fast"
+        f"The maps of the frozen encoder take {size / 2**30:.3g} GiB; without it a step is {faster:.1f} times as fast"
     )
     if faster < WORTHWHILE:
         return Decision(False, f"{told}, less than the {WORTHWHILE} that make up for lost augmentation.", inputs)

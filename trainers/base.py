@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from functools import cached_property
 from pathlib import Path
 from time import time
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import Tensor
 
 from nucplan import augmentation
@@ -163,29 +165,30 @@ class NucleusTrainer(nnUNetTrainer):
     @property
     def caches_features(self) -> bool:
         """Whether the plan stores the maps of its encoder, and this config's do not change in training."""
-        return bool(self.plan["decisions"].get("feature_cache", {}).get("value")) and self._maps_are_fixed()
-
-    def _maps_are_fixed(self) -> bool:
-        if self.was_initialized:
-            return self.network.maps_are_fixed
+        if not self.plan["decisions"].get("feature_cache", {}).get("value"):
+            return False
+        manager, configuration = self.plans_manager, self.configuration_manager
+        channels = determine_num_input_channels(manager, configuration, self.dataset_json)
         with torch.device("meta"):
-            return self.build_network_architecture(
-                self.plans_manager,
-                self.configuration_manager,
-                self.num_input_channels,
-                self.label_manager.num_segmentation_heads,
-            ).maps_are_fixed
+            network = self.build_network_architecture(
+                manager, configuration, channels, self.label_manager.num_segmentation_heads
+            )
+        return network.maps_are_fixed
 
     def get_dataloaders(self):
         training, validation = self.do_split()
         per_epoch = self.num_iterations_per_epoch * self.batch_size
         samples = range(self.current_epoch * per_epoch, self.num_epochs * per_epoch)
-        cache = self._filled_cache([*training, *validation]) if self.caches_features else None
-        train = self._patches(training, cache, per_epoch, augment=True)
-        return self._batches(train, samples, self.workers), self._validation_batches(validation, cache)
+        train = self._patches(training, per_epoch, augment=True)
+        return self._batches(train, samples, self.workers), self._validation_batches(validation)
 
-    def _filled_cache(self, cases) -> FeatureCache:
-        """The stored maps of these cases; what is missing is computed now."""
+    @cached_property
+    def feature_cache(self) -> FeatureCache | None:
+        """The stored maps of the fold's images, where they are; what is missing is computed when they are asked for."""
+        return self._filled_cache() if self.caches_features else None
+
+    def _filled_cache(self) -> FeatureCache:
+        cases = [case for part in self.do_split() for case in part]
         dataset = Dataset(resolve_roots(), self.plans_manager.dataset_name)
         made_from = read_json(dataset.made_from(self.configuration_manager.data_identifier))
         patch = self.configuration_manager.patch_size[0]
@@ -196,21 +199,21 @@ class NucleusTrainer(nnUNetTrainer):
         if missing := cache.missing(cases):
             size = cache.layout.bytes(image_shapes(reader, missing)) / 2**30
             self.print_to_log_file(
-                f"The features of {len(missing)} images are computed once: {size:.2f} GiB in {cache.folder}",
+                f"The features of {len(missing)} images are computed once: {size:.3g} GiB in {cache.folder}",
                 also_print_to_console=True,
                 add_timestamp=False,
             )
         cache.fill(self.network, reader, cases, self.device, progress)
         return cache
 
-    def _patches(self, cases, cache: FeatureCache | None, per_epoch: int, augment: bool) -> PatchDataset:
+    def _patches(self, cases, per_epoch: int, augment: bool) -> PatchDataset:
         reader = self.dataset_class(self.preprocessed_dataset_folder, cases)
         ignore, patch = self.label_manager.ignore_label, self.configuration_manager.patch_size[0]
         index = PatchIndex.build(reader, cases, patch, self.decision("oversampling"), ignore)
         channels = self.num_input_channels
-        if cache is not None:
+        if self.feature_cache is not None:
             colours = augmentation.colour_transforms(channels) if augment else None
-            return CachedPatchDataset(reader, index, cache, colours, self.seed, per_epoch)
+            return CachedPatchDataset(reader, index, self.feature_cache, colours, self.seed, per_epoch)
         margin = augmentation.margin(patch) if augment else 0
         transforms = augmentation.training_transforms(patch, channels) if augment else None
         return PatchDataset(reader, index, patch, margin, transforms, self.seed, per_epoch)
@@ -218,9 +221,9 @@ class NucleusTrainer(nnUNetTrainer):
     def _batches(self, dataset: PatchDataset, samples: range, workers: int):
         return batches(dataset, self.batch_size, samples, workers, pin_memory=self.device.type == "cuda")
 
-    def _validation_batches(self, cases, cache):
+    def _validation_batches(self, cases):
         # The same patches every epoch, so that the curve shows the network and not the draw.
-        dataset = self._patches(cases, cache, VALIDATION_BATCHES * self.batch_size, augment=False)
+        dataset = self._patches(cases, VALIDATION_BATCHES * self.batch_size, augment=False)
         fixed = list(self._batches(dataset, range(VALIDATION_BATCHES * self.batch_size), 0))
         while True:
             yield from fixed
@@ -286,6 +289,11 @@ class NucleusTrainer(nnUNetTrainer):
     def on_train_start(self) -> None:
         # nnU-Net writes the plan beside the folds in place: a kill would leave half of it, and no fold would start.
         base = self.output_folder_base
+        if not self.was_initialized:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.initialize()
+        # Before nnU-Net's own words are kept from the console: this may take long, and says so.
+        self.feature_cache  # noqa: B018
         with contextlib.redirect_stdout(io.StringIO()), atomic_files(base) as self.output_folder_base:
             super().on_train_start()
         self.output_folder_base = base

@@ -14,9 +14,7 @@ SIDES = st.integers(1, 7)
 @st.composite
 def windows(draw):
     shape = draw(SIDES), draw(SIDES)
-    window = tuple(
-        slice(start := draw(st.integers(0, side - 1)), draw(st.integers(start + 1, side))) for side in shape
-    )
+    window = tuple(slice(start := draw(st.integers(0, side - 1)), draw(st.integers(start + 1, side))) for side in shape)
     return shape, window
 
 
