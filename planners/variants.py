@@ -40,6 +40,8 @@ class Variant:
         (`planners.feature_cache`).
     cache_limit
         The most that these may take on disk, in GiB; None for the rule's own limit.
+    decoder_stride
+        Finest stride of the decoder: 1, 2 or 4. Above 1 a step is cheaper, and boundary heads are coarser.
     """
 
     seed: int = 0
@@ -50,6 +52,7 @@ class Variant:
     injection_blocks: tuple[int, ...] | None = None
     cache_features: bool | None = None
     cache_limit: float | None = None
+    decoder_stride: int = 1
 
 
 def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: float = 255) -> dict[str, Any]:
@@ -83,6 +86,9 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
             architecture["decoder"] = "cellvit"
             derived["nucplan"]["weights"]["decoder"] = True
             suffixes.append("decoder")
+    if variant.decoder_stride != 1:
+        architecture["decoder_stride"] = variant.decoder_stride
+        suffixes.append(f"stride{variant.decoder_stride}")
     if variant.seed != 0:
         derived["nucplan"]["seed"] = variant.seed
     derived["plans_name"] = plans_name(variant.seed, *suffixes)

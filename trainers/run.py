@@ -53,14 +53,15 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     base = read_json(dataset.plans())
     highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
     plans = derive_plans(base, request.variant, highest)
-    if request.variant.encoder is not None or request.variant.weights is not None:
+    variant = request.variant
+    if variant.encoder is not None or variant.weights is not None or variant.decoder_stride != 1:
         _refuse_unfit_encoder(dataset, plans, trainer_class(request.config))
-    if request.variant.cache_features:
+    if variant.cache_features:
         arguments = trainer_class(request.config).network_arguments(plans)
         refuse_changing_features(network_of(plans, arguments, *_channels_and_classes(dataset)))
     # Data that are up to date are kept; planning that was cut off, or done anew, leaves some that are not.
     preprocess(RawDataset(dataset), plans, progress=progress)
-    plans = _with_feature_cache(dataset, plans, request.variant)
+    plans = _with_feature_cache(dataset, plans, variant)
     if plans["plans_name"] != base["plans_name"]:
         write_json(dataset.plans(plans["plans_name"]), plans)
     return plans

@@ -66,6 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--cache-limit", type=float, metavar="GIB", help="the most that these maps may take on disk (default: 16)"
     )
+    made.add_argument(
+        "--decoder-stride",
+        type=int,
+        choices=(1, 2, 4),
+        default=1,
+        help="where the decoder ends: from 2 and 4 all pixels of a square of this side are predicted at once, "
+        "which is faster (default: %(default)s, full resolution)",
+    )
     made.add_argument("--wait", action="store_true", help="wait for a fold that another process trains")
     common.add_device(made)
     return common.run(_command, made, argv)
@@ -110,6 +118,7 @@ def _variant(arguments: argparse.Namespace) -> Variant:
         injection_blocks=None if blocks is None else tuple(common.numbers("--injection-blocks", blocks, 4)),
         cache_features=arguments.cache_features,
         cache_limit=arguments.cache_limit,
+        decoder_stride=arguments.decoder_stride,
     )
 
 
