@@ -45,3 +45,9 @@ def test_pretrained_weights_are_tapped_over_all_blocks_of_their_encoder(tmp_path
 
 def test_the_plan_itself_keeps_its_taps() -> None:
     assert network_of(derive_plans(plans(), Variant(seed=3))).encoder.taps == [1, 2, 3, 5]
+
+
+def test_a_coarser_decoder_is_another_network_under_another_name() -> None:
+    derived = derive_plans(plans(), Variant(decoder_stride=2))
+    assert derived["plans_name"] == "nucplanPlans_stride2"
+    assert network_of(derived).finest == 2
