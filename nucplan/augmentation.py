@@ -109,12 +109,26 @@ def training_transforms(patch_size: int, panel: Mapping[str, Any] | None = None)
         ),
         RandomTransform(Rot90Transform(1, allowed_axes={0, 1}), apply_probability=0.75),
         MirrorTransform(allowed_axes=(0, 1)),
+    ]
+    return _for_panel(transforms + _colour_transforms(), panel)
+
+
+def colour_transforms(panel: Mapping[str, Any] | None = None) -> BasicTransform:
+    """The changes of `training_transforms` that move no pixel, for patches of the size that they have in training."""
+    return _for_panel(_colour_transforms(), panel)
+
+
+def _for_panel(transforms: list[BasicTransform], panel: Mapping[str, Any] | None) -> BasicTransform:
+    if panel is None:
+        return ComposeTransforms(transforms)
+    return ComposeTransforms([OnPresentChannels(ComposeTransforms(transforms)), ChannelDropout(panel["dropout"])])
+
+
+def _colour_transforms() -> list[BasicTransform]:
+    return [
         RandomTransform(GaussianBlurTransform((0.5, 1.0), synchronize_channels=True), apply_probability=0.15),
         RandomTransform(RelativeNoise(), apply_probability=0.15),
         RandomTransform(MultiplicativeBrightnessTransform(BGContrast((0.75, 1.25)), False, 1.0), apply_probability=0.3),
         RandomTransform(ContrastTransform(BGContrast((0.75, 1.25)), True, False, 1.0), apply_probability=0.3),
         RandomTransform(GammaTransform(BGContrast((0.7, 1.5)), 0, False, 1.0, 1), apply_probability=0.2),
     ]
-    if panel is None:
-        return ComposeTransforms(transforms)
-    return ComposeTransforms([OnPresentChannels(ComposeTransforms(transforms)), ChannelDropout(panel["dropout"])])

@@ -163,13 +163,17 @@ class PatchDataset(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         with seeded(self.seed, *divmod(number, self.samples_per_epoch)) as rng:
-            patch = min(int(np.searchsorted(self.cumulative, rng.random(), "right")), len(self.cumulative) - 1)
-            jitter = rng.integers(-self.patch_size // 4, self.patch_size // 4 + 1, 2)
-            image, labels = self._read(str(self.index.cases[patch]), self.index.centres[patch] + jitter)
+            image, labels = self._read(*self._draw(rng))
             sample = {"image": torch.from_numpy(image), "segmentation": torch.from_numpy(labels)}
             if self.transforms is not None:
                 sample = self.transforms(**sample)
         return {"image": sample["image"].contiguous(), "labels": sample["segmentation"].contiguous()}
+
+    def _draw(self, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+        """A case, and the centre (row, column) of a patch of it."""
+        patch = min(int(np.searchsorted(self.cumulative, rng.random(), "right")), len(self.cumulative) - 1)
+        jitter = rng.integers(-self.patch_size // 4, self.patch_size // 4 + 1, 2)
+        return str(self.index.cases[patch]), self.index.centres[patch] + jitter
 
     def _read(self, case: str, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         data, labels, *_ = self.reader.load_case(case)

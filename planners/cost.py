@@ -63,7 +63,14 @@ class StepCost:
         return batch * per_sample / cores
 
 
-def count(architecture: Mapping[str, Any], channels: int, classes: int, patch: int, device_type: str) -> StepCost:
+def count(
+    architecture: Mapping[str, Any],
+    channels: int,
+    classes: int,
+    patch: int,
+    device_type: str,
+    with_encoder: bool = True,
+) -> StepCost:
     """Count forward pass, loss, backward pass, clipping and AdamW, as ``trainers.base`` runs them from step two on.
 
     Parameters
@@ -76,6 +83,8 @@ def count(architecture: Mapping[str, Any], channels: int, classes: int, patch: i
         Side of the square samples in px, a multiple of the encoder's stride.
     device_type
         "cpu", or "cuda" for mixed precision.
+    with_encoder
+        False for a step that is given the encoder's maps.
     """
     import torch
 
@@ -99,7 +108,7 @@ def count(architecture: Mapping[str, Any], channels: int, classes: int, patch: i
         for batch in COUNTED_BATCHES:
             optimizer.zero_grad(set_to_none=True)
             counter.restart()
-            flops.append(_passes(network, (batch, channels, patch, patch), on_gpu))
+            flops.append(_passes(network, (batch, channels, patch, patch), on_gpu, with_encoder))
             peaks.append(max(updating, counter.peak) - weights)
             moved.append(counter.moved)
     overhead = ALLOCATOR_OVERHEAD[device_type]
@@ -123,7 +132,7 @@ def _update(optimizer: torch.optim.Optimizer, on_gpu: bool) -> None:
     optimizer.step()
 
 
-def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool) -> int:
+def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool, with_encoder: bool) -> int:
     """Forward and backward pass of a batch of this shape (B, C, P, P); the number of floating point operations."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -132,6 +141,8 @@ def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool)
     from nucplan.objective import BoundaryObjective, Objective, PatchTargets
     from planners.counting import autocast_as_on_gpu
 
+    encoder, (batch, *_, side) = network.encoder, shape
+    known = [torch.empty(batch, encoder.channels, side // s, side // s) for s in encoder.tap_strides]
     images, patches = torch.empty(shape), (shape[0], *shape[2:])
     loss = BoundaryLoss(dict.fromkeys(network.boundary_strides, 1.0), pos_weight=1.0)
     boundary = BoundaryObjective(kernel=3, loss=loss, weight=1.0, beta=1.0)
@@ -144,7 +155,7 @@ def _passes(network: NucleusNet, shape: tuple[int, int, int, int], on_gpu: bool)
             emphasis=torch.empty(patches),
         )
         with autocast_as_on_gpu(on_gpu):
-            maps = network.maps(images)
+            maps = network.maps(images, None if with_encoder else known)
             total, _ = objective(maps, targets)
         del maps, targets
         total.backward()

@@ -36,7 +36,12 @@ class Variant:
     injection_blocks
         Interactions of the config ``cellvta`` that change the tokens, of 1 to 4.
     cache_features
-        Whether the maps of a frozen encoder are computed once and stored; None leaves it to the plan.
+        Whether the maps of a frozen encoder are computed once and stored; None leaves it to the rule
+        (`planners.feature_cache`).
+    cache_limit
+        The most that these may take on disk, in GiB; None for the rule's own limit.
+    decoder_stride
+        Finest stride of the decoder: 1, 2 or 4. Above 1 a step is cheaper, and boundary heads are coarser.
     """
 
     seed: int = 0
@@ -46,6 +51,8 @@ class Variant:
     with_decoder: bool = False
     injection_blocks: tuple[int, ...] | None = None
     cache_features: bool | None = None
+    cache_limit: float | None = None
+    decoder_stride: int = 1
 
 
 def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: float = 255) -> dict[str, Any]:
@@ -84,6 +91,9 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
             suffixes.append("decoder")
     if variant.injection_blocks is not None:
         suffixes += _inject(derived, variant.injection_blocks)
+    if variant.decoder_stride != 1:
+        architecture["decoder_stride"] = variant.decoder_stride
+        suffixes.append(f"stride{variant.decoder_stride}")
     if variant.seed != 0:
         derived["nucplan"]["seed"] = variant.seed
     derived["plans_name"] = plans_name(variant.seed, *suffixes)

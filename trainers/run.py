@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from nucplan.datasets.raw import RawDataset
 from nucplan.devices import peak_memory
 from nucplan.errors import NucplanError
+from nucplan.feature_cache import image_shapes
 from nucplan.files import read_json, write_json
 from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset, require_plan
 from nucplan.locks import fold_lock
@@ -22,6 +24,7 @@ from nucplan.origin import TrainedOn, training_data
 from nucplan.plans import essence
 from nucplan.precision import precision_name
 from nucplan.progress import progress
+from planners.feature_cache import network_of, plan_feature_cache, refuse_changing_features
 from planners.preprocessor import preprocess
 from planners.variants import Variant, derive_plans
 from trainers import trainer_class
@@ -51,11 +54,16 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     base = read_json(dataset.plans())
     highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
     plans = derive_plans(base, request.variant, highest)
-    other_network = request.variant.encoder is not None or request.variant.weights is not None
+    variant = request.variant
+    other_network = variant.encoder is not None or variant.weights is not None or variant.decoder_stride != 1
     if other_network or trainer_class(request.config).adapter:
         _refuse_unfit_encoder(dataset, plans, trainer_class(request.config))
+    if variant.cache_features:
+        arguments = trainer_class(request.config).network_arguments(plans)
+        refuse_changing_features(network_of(plans, arguments, *_channels_and_classes(dataset)))
     # Data that are up to date are kept; planning that was cut off, or done anew, leaves some that are not.
     preprocess(RawDataset(dataset), plans, progress=progress)
+    plans = _with_feature_cache(dataset, plans, variant)
     if plans["plans_name"] != base["plans_name"]:
         write_json(dataset.plans(plans["plans_name"]), plans)
     return plans
@@ -67,6 +75,23 @@ def _refuse_needless_injection(request: TrainingRequest) -> None:
             f"--injection-blocks is about the adapter, which the config '{request.config}' has not; "
             "train --config cellvta, or leave it out."
         )
+
+
+def _channels_and_classes(dataset: Dataset) -> tuple[int, int]:
+    info = RawDataset(dataset).info
+    return len(info.channel_names), len(info.class_names)
+
+
+def _with_feature_cache(dataset: Dataset, plans: dict, variant: Variant) -> dict:
+    configuration = plans["configurations"][CONFIGURATION]
+    if not configuration["architecture"]["arch_kwargs"]["encoder_frozen"]:
+        return plans
+    folder = dataset.preprocessed / configuration["data_identifier"]
+    reader = infer_dataset_class(str(folder))(str(folder))
+    shapes = image_shapes(reader, RawDataset(dataset).cases())
+    return plan_feature_cache(
+        plans, *_channels_and_classes(dataset), shapes, variant.cache_features, variant.cache_limit
+    )
 
 
 def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> None:
@@ -122,7 +147,11 @@ def train_fold(
         _refuse_other_data(dataset, folder.parent, identifier)
         checkpoint = _checkpoint_of(folder)
         if checkpoint is None:
-            record = {"iterations": iterations, "precision": precision_name(device)}
+            record = {
+                "iterations": iterations,
+                "precision": precision_name(device),
+                "cached_features": trainer.caches_features,
+            }
             write_json(folder / "run.json", record | {"data": training_data(dataset, identifier)})
         else:
             trainer.load_checkpoint(str(checkpoint))

@@ -66,6 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         action=argparse.BooleanOptionalAction,
         help="compute the maps of a frozen encoder once and store them (default: where the plan says that it pays)",
     )
+    made.add_argument(
+        "--cache-limit", type=float, metavar="GIB", help="the most that these maps may take on disk (default: 16)"
+    )
+    made.add_argument(
+        "--decoder-stride",
+        type=int,
+        choices=(1, 2, 4),
+        default=1,
+        help="where the decoder ends: from 2 and 4 all pixels of a square of this side are predicted at once, "
+        "which is faster (default: %(default)s, full resolution)",
+    )
     made.add_argument("--wait", action="store_true", help="wait for a fold that another process trains")
     common.add_device(made)
     return common.run(_command, made, argv)
@@ -78,6 +89,8 @@ def _command(arguments: argparse.Namespace) -> None:
     iterations = _iterations(arguments)
     if arguments.seed < 0:
         raise NucplanError(f"--seed {arguments.seed} is negative; give 0 or a positive number.")
+    if arguments.cache_limit is not None and not arguments.cache_limit > 0:
+        raise NucplanError(f"--cache-limit {arguments.cache_limit:g} is no size; give a positive number of GiB.")
     roots = resolve_roots(arguments.root)
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots)
@@ -110,6 +123,8 @@ def _variant(arguments: argparse.Namespace) -> Variant:
         with_decoder=arguments.with_decoder,
         injection_blocks=None if blocks is None else common.numbers("--injection-blocks", blocks, 4, 1),
         cache_features=arguments.cache_features,
+        cache_limit=arguments.cache_limit,
+        decoder_stride=arguments.decoder_stride,
     )
 
 

@@ -28,12 +28,14 @@ class SkipDecoder(nn.Module):
         Stride of each map as it comes: 8 or 16 for those of a plain ViT. It is lifted to its own of `TAP_STRIDES`
         where that is finer.
     features
-        Channels at each stride from 1 to the coarsest of ``tap_strides``; the pixel pyramid has the same.
+        Channels at each stride from the finest, at most the finest of ``tap_strides``, to the coarsest of these; the
+        pixel pyramid has the same.
     """
 
     def __init__(self, tap_channels: int, tap_strides: Sequence[int], features: Mapping[int, int]) -> None:
         super().__init__()
-        self.tap_strides = [min(pair) for pair in zip(TAP_STRIDES, tap_strides, strict=True)]
+        own = (max(stride, min(features)) for stride in TAP_STRIDES)
+        self.tap_strides = [min(pair) for pair in zip(own, tap_strides, strict=True)]
         self.lifts = nn.ModuleList(
             _lift(tap_channels, come, stride, features)
             for come, stride in zip(tap_strides, self.tap_strides, strict=True)

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from nucplan.errors import NucplanError
 from nucplan.networks.boundary import BoundaryBranch, at_full_resolution
 from nucplan.networks.decoder import SkipDecoder
 from nucplan.networks.encoders.registry import build_encoder
@@ -58,7 +60,8 @@ class NucleusNet(nn.Module):
     encoder_layer_scale
         Whether its blocks scale their residuals.
     features_per_stage
-        Channels at the strides 1, 2, 4, ... up to the encoder's stride; further ones are not used.
+        Channels at the strides 1, 2, 4, ... up to the encoder's stride; those outside of ``decoder_stride`` and the
+        encoder's stride are not used.
     input_mean, input_std
         Per channel, subtracted from and divided into the images: the statistics that a pretrained encoder expects.
         None for images that come normalised.
@@ -72,10 +75,18 @@ class NucleusNet(nn.Module):
         Arguments of `nucplan.networks.channel_stem.ChannelStem`, for images whose panels differ; None for one panel.
     decoder
         ``skip``, or ``cellvit`` for a branch of CellViT's decoder, which has published weights.
+    decoder_stride
+        Finest stride of stem and decoder. Above 1, its semantic head predicts all pixels of a square of this side at
+        once (sub-pixel convolution, Shi et al. 2016), which saves what full resolution costs.
     boundary_strides
         Decoder strides that have a boundary head; those that this decoder does not reach are left out.
     boundary_attention
         Whether the decoder goes on from features that these heads gate.
+
+    Raises
+    ------
+    NucplanError
+        If ``decoder_stride`` is coarser than a map of the encoder, or is not 1 for CellViT's decoder.
     """
 
     def __init__(
@@ -94,6 +105,7 @@ class NucleusNet(nn.Module):
         adapter: Mapping[str, Any] | None = None,
         channel_stem: Mapping[str, Any] | None = None,
         decoder: str = "skip",
+        decoder_stride: int = 1,
         boundary_strides: Sequence[int] = (),
         boundary_attention: bool = False,
     ) -> None:
@@ -114,6 +126,8 @@ class NucleusNet(nn.Module):
             from nucplan.networks.adapter import CellVTA
 
             self.encoder = CellVTA(self.encoder, pixel_channels, **adapter)
+        self.finest = decoder_stride
+        _refuse_coarse(decoder, decoder_stride, self.encoder.tap_strides)
         if decoder == "cellvit":
             from nucplan.networks.cellvit.decoder import CellViTDecoder
 
@@ -121,10 +135,11 @@ class NucleusNet(nn.Module):
             self.decoder = CellViTDecoder(self.encoder.channels, self.encoder.tap_strides, pixel_channels)
         else:
             strides = [2**i for i in range(len(features_per_stage))]
-            features = {s: f for s, f in zip(strides, features_per_stage, strict=True) if s <= self.encoder.stride}
+            widths = zip(strides, features_per_stage, strict=True)
+            features = {s: f for s, f in widths if decoder_stride <= s <= self.encoder.stride}
             self.stem = PixelStem(pixel_channels, features)
             self.decoder = SkipDecoder(self.encoder.channels, self.encoder.tap_strides, features)
-        self.semantic_head = LogitHead(features[1], num_classes)
+        self.semantic_head = LogitHead(features[self.finest], num_classes * self.finest**2)
         self.boundary_strides = tuple(sorted(set(boundary_strides) & set(features)))
         # Last, so that the parts that all configs share start from the same random numbers.
         self.boundary_branches = nn.ModuleDict(
@@ -143,6 +158,12 @@ class NucleusNet(nn.Module):
         for branch in self.boundary_branches.values():
             if branch.alpha is not None:
                 branch.alpha.fill_(alpha)
+
+    @property
+    def maps_are_fixed(self) -> bool:
+        """Whether `encoder_maps` depends on nothing that is trained, so that its results can be kept."""
+        stem_is_in_the_way = self.channel_stem is not None and not self.encoder.takes_panels
+        return self.encoder.frozen and self.encoder.plain is self.encoder and not stem_is_in_the_way
 
     def encoder_maps(self, images: Tensor) -> list[Tensor]:
         """What the decoder reads of the encoder for (B, C, H, W) images: four maps (B, D, H/s, W/s)."""
@@ -164,8 +185,8 @@ class NucleusNet(nn.Module):
             logits, gate = self.boundary_branches[str(stride)](features)
             boundary[stride] = at_full_resolution(logits, stride)
             gates[stride] = gate
-            # At stride 1 the semantic head alone reads the features, and applies the gate for less.
-            if gate is None or stride == 1:
+            # At the finest stride the semantic head alone reads the features, and applies the gate for less.
+            if gate is None or stride == self.finest:
                 return features
             return features * gate.to(features.dtype)
 
@@ -173,7 +194,10 @@ class NucleusNet(nn.Module):
         if encoder_maps is None:
             encoder_maps = self._encoded(images, pixels)
         features = self.decoder(encoder_maps, self.stem(pixels), refine)
-        return NucleusMaps(self.semantic_head(features[1], gates.get(1)), dict(sorted(boundary.items())))
+        semantic = self.semantic_head(features[self.finest], gates.get(self.finest))
+        if self.finest > 1:
+            semantic = functional.pixel_shuffle(semantic, self.finest)
+        return NucleusMaps(semantic, dict(sorted(boundary.items())))
 
     def _normalised(self, images: Tensor) -> Tensor:
         images = (images - self.input_mean) / self.input_std
@@ -188,3 +212,13 @@ class NucleusNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The semantic logits (B, K + 1, H, W) alone: what stock nnU-Net inference expects of a network."""
         return self.maps(images).semantic
+
+
+def _refuse_coarse(decoder: str, decoder_stride: int, tap_strides: Sequence[int]) -> None:
+    if decoder == "cellvit" and decoder_stride != 1:
+        raise NucplanError("CellViT's decoder ends at full resolution; leave --decoder-stride out.")
+    if decoder_stride > min(tap_strides):
+        raise NucplanError(
+            f"The encoder's finest map has stride {min(tap_strides)}, and the decoder would end at stride "
+            f"{decoder_stride}; give a smaller --decoder-stride."
+        )

@@ -67,3 +67,9 @@ def test_the_encoder_of_a_cellvit_sees_the_colours_of_its_own_training(tmp_path:
     architecture = derived["configurations"]["2d"]["architecture"]["arch_kwargs"]
     assert architecture["input_mean"] == architecture["input_std"] == [127.5] * 3
     assert architecture["decoder"] == "cellvit"
+
+
+def test_a_coarser_decoder_is_another_network_under_another_name() -> None:
+    derived = derive_plans(plans(), Variant(decoder_stride=2))
+    assert derived["plans_name"] == "nucplanPlans_stride2"
+    assert network_of(derived).finest == 2
