@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform, ImageOnlyTransform
@@ -22,21 +24,47 @@ SCALING = (0.8, 1.25)
 
 
 class ChannelDropout(ImageOnlyTransform):
-    """Sets each channel to 0 (the mean of normalised data) with probability ``p``, never all of them."""
+    """Sets each channel to 0, as if it were absent, with a probability drawn from ``p``, never all that are there."""
 
-    def __init__(self, p: float = 0.1) -> None:
+    def __init__(self, p: Sequence[float] = (0.1, 0.1)) -> None:
         super().__init__()
         self.p = p
 
     def get_parameters(self, **data_dict: Tensor) -> dict[str, Tensor]:
-        channels = data_dict["image"].shape[0]
-        kept = torch.rand(channels) >= self.p
-        if not kept.any():
-            kept[torch.randint(channels, (1,))] = True
+        low, high = self.p
+        present = is_present(data_dict["image"])
+        kept = torch.rand(len(present)) >= low + (high - low) * torch.rand(())
+        if present.any() and not (kept & present).any():
+            there = present.nonzero().flatten()
+            kept[there[torch.randint(len(there), (1,))]] = True
         return {"kept": kept}
 
     def _apply_to_image(self, img: Tensor, kept: Tensor) -> Tensor:
         return img * kept[:, None, None]
+
+
+class OnPresentChannels(BasicTransform):
+    """Another transform on the channels that are there; those that are 0 everywhere are absent and stay exactly 0."""
+
+    def __init__(self, transform: BasicTransform) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def apply(self, data_dict: dict[str, Tensor], **_: Tensor) -> dict[str, Tensor]:
+        image = data_dict["image"]
+        present = is_present(image)
+        # Without any, the labels are still to be transformed.
+        shown = image[present] if present.any() else image[:1]
+        found = self.transform(**{**data_dict, "image": shown})
+        result = torch.zeros((len(image), *found["image"].shape[1:]), dtype=image.dtype)
+        if present.any():
+            result[present] = found["image"]
+        return {**found, "image": result}
+
+
+def is_present(image: Tensor) -> Tensor:
+    """(C,) bool: which channels of an image (C, ...) are not 0 everywhere."""
+    return (image != 0).flatten(1).any(1)
 
 
 class RelativeNoise(ImageOnlyTransform):
@@ -58,12 +86,13 @@ def margin(patch_size: int) -> int:
     return math.ceil(patch_size * (math.sqrt(2) * max(SCALING[1], 1 / SCALING[0]) - 1) / 2)
 
 
-def training_transforms(patch_size: int, channels: int) -> BasicTransform:
+def training_transforms(patch_size: int, panel: Mapping[str, Any] | None = None) -> BasicTransform:
     """Augmentation of a patch with a margin: image (C, P + 2m, P + 2m) float32, segmentation (2, ., .) int32.
 
     The result has the size ``patch_size``. The drawn parameters come from the global generators of torch and numpy,
     which the loader seeds for every sample. Colour changes differ between channels, which on RGB is a change of
-    stain; images of more than three channels also lose channels (p = 0.1).
+    stain. ``panel`` is the decision "channels" of multiplex images: these also lose channels, and channels that are
+    0 everywhere stay so.
     """
     transforms: list[BasicTransform] = [
         SpatialTransform(
@@ -86,6 +115,6 @@ def training_transforms(patch_size: int, channels: int) -> BasicTransform:
         RandomTransform(ContrastTransform(BGContrast((0.75, 1.25)), True, False, 1.0), apply_probability=0.3),
         RandomTransform(GammaTransform(BGContrast((0.7, 1.5)), 0, False, 1.0, 1), apply_probability=0.2),
     ]
-    if channels > 3:
-        transforms.append(ChannelDropout())
-    return ComposeTransforms(transforms)
+    if panel is None:
+        return ComposeTransforms(transforms)
+    return ComposeTransforms([OnPresentChannels(ComposeTransforms(transforms)), ChannelDropout(panel["dropout"])])

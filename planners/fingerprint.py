@@ -116,7 +116,7 @@ def measure_images(raw: RawDataset, progress: Progress = silent) -> Iterator[tup
     def measure_case(number: int) -> ImageStatistics:
         case = cases[number]
         maps = raw.image(case), raw.instances(case), raw.classes_map(case)
-        return measure_image(*maps, len(info.class_names), info.ignore_label, samples, number, info.units)
+        return measure_image(*maps, len(info.class_names), info.ignore_label, samples, seed=number, units=info.units)
 
     return zip(progress(cases, "Fingerprint"), in_order(measure_case, range(len(cases))), strict=True)
 

@@ -126,16 +126,18 @@ def _fitting_encoder(
     planned: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Taps follow the depth unless they are given as well; the network refuses a name that timm does not know."""
+    """Taps follow the depth unless they are given as well; a name that no encoder has is refused."""
     import torch
 
-    from nucplan.networks.encoders.timm_vit import TimmViT
+    from nucplan.networks.encoders.registry import build_encoder
 
-    # On this device a network costs neither memory nor time.
-    with torch.device("meta"):
-        network = TimmViT(encoder["name"], 3, encoder["depth"])
-    taps = encoder["taps"] if "taps" in given else list(network.taps)
-    last = len(network.vit.blocks) - 1
+    taps = encoder["taps"]
+    last = encoder["depth"] - 1
+    if {"name", "depth"} & set(given):
+        # On this device a network costs neither memory nor time.
+        with torch.device("meta"):
+            usual = build_encoder(encoder["name"], 3, encoder["depth"]).taps
+        taps, last = taps if "taps" in given else list(usual), usual[-1]
     if taps != sorted(taps) or taps[-1] > last:
         place = part_of(place, "The part 'taps'")
         refuse(place, f"four blocks from 0 to {last}, in their order", taps, planned["taps"])

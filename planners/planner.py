@@ -12,19 +12,22 @@ from nucplan import __version__
 from nucplan.instances import DECODERS, DecoderPlan
 from nucplan.layout import CONFIGURATION, PLANS_NAME, Dataset
 from nucplan.marker_normalization import MARKER_NORMALIZATION
-from planners import cost, oracle, rules
+from planners import contract, cost, oracle, rules
+from planners.contract import Deviation
 from planners.findings import findings
 from planners.fingerprint import Fingerprint, nnunet_fingerprint
 from planners.oracle import Ceiling
 from planners.overrides import apply_override, check_names
+from planners.pretrained import PretrainedEncoder
 from planners.rules import Decision, Limits
+from planners.variants import use_weights, weights_record, white_of
 
 NETWORK = "nucplan.networks.nucleus_net.NucleusNet"
 DECISIONS = (
-    "scale", "network_width", "encoder", "normalization", "marker_normalization", "channels", "patch_size", "batch_size", "tile_overlap",
-    "boundary_kernel", "weight_kernel", "boundary_beta", "boundary_scales", "boundary_pos_weight",
-    "boundary_loss_weight", "boundary_weight_normalised", "gate", "decoder", "foreground_decoder", "oracle_ceiling",
-    "iterations", "oversampling", "queries",
+    "scale", "network_width", "encoder", "normalization", "marker_normalization", "channels", "patch_size",
+    "batch_size", "tile_overlap", "boundary_kernel", "weight_kernel", "boundary_beta", "boundary_scales",
+    "boundary_pos_weight", "boundary_loss_weight", "boundary_weight_normalised", "gate", "decoder",
+    "foreground_decoder", "oracle_ceiling", "iterations", "oversampling", "queries",
 )  # fmt: skip
 
 
@@ -34,6 +37,7 @@ def plan_dataset(
     limits: Limits,
     labels: Sequence[np.ndarray],
     overrides: Mapping[str, Any] | None = None,
+    encoder: PretrainedEncoder | None = None,
 ) -> dict[str, Any]:
     """Make the plans: what nnU-Net's ``PlansManager`` reads, and the section "nucplan" with all decisions.
 
@@ -43,14 +47,18 @@ def plan_dataset(
         Instance maps (H, W) of the training part, or a sample of them: the oracle's.
     overrides
         Decision name -> value that a user wants; decisions that depend on it follow it.
+    encoder
+        The user's pretrained one.
 
     Raises
     ------
     NucplanError
-        If an override names no decision, or its value has the wrong form.
+        If an override names no decision, or its value has the wrong form, or the plan breaks the contract of the
+        encoder.
     """
-    decisions = decide(fingerprint, limits, labels, overrides or {})
-    return {
+    decisions = decide(fingerprint, limits, labels, overrides or {}, encoder)
+    deviations = contract.checked(encoder, fingerprint, decisions)
+    plans = {
         "dataset_name": dataset.folder_name,
         "plans_name": PLANS_NAME,
         "original_median_spacing_after_transp": [999.0, 1.0, 1.0],
@@ -58,7 +66,7 @@ def plan_dataset(
         "image_reader_writer": "NaturalImage2DIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
-        "configurations": {CONFIGURATION: _configuration(fingerprint, decisions)},
+        "configurations": {CONFIGURATION: _configuration(fingerprint, decisions, encoder)},
         "experiment_planner_used": "nucplan",
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": nnunet_fingerprint(fingerprint)[
@@ -68,9 +76,31 @@ def plan_dataset(
             "version": __version__,
             "mpp": fingerprint.mpp,
             "decisions": {name: decisions[name].to_json() for name in DECISIONS},
-            "warnings": findings(fingerprint, decisions),
+            "warnings": [*(one.sentence for one in deviations), *findings(fingerprint, decisions)],
         },
     }
+    if encoder is not None:
+        _bring(plans, encoder, fingerprint, deviations)
+    return plans
+
+
+def _bring(
+    plans: dict[str, Any], encoder: PretrainedEncoder, fingerprint: Fingerprint, deviations: Sequence[Deviation]
+) -> None:
+    """Record a pretrained encoder and what it expects of images."""
+    if encoder.markers is None:
+        architecture = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
+        chosen = {name: architecture[name] for name in ("encoder_frozen", "encoder_taps")}
+        highest = max(channel["all"]["max"] for channel in fingerprint.intensity.values())
+        use_weights(plans, architecture, encoder.request.name, encoder.request.weights, white_of(highest))
+        architecture |= chosen
+        return
+    from nucplan.networks.encoders.registry import find_card
+
+    plans["nucplan"]["weights"] = weights_record(encoder.request.weights, find_card(encoder.request.name).licence) | {
+        "marker_embeddings": encoder.embeddings_file
+    }
+    plans["nucplan"]["contract"] = contract.to_json(encoder, deviations)
 
 
 class _Decisions(dict[str, Decision]):
@@ -90,7 +120,11 @@ class _Decisions(dict[str, Decision]):
 
 
 def decide(
-    fingerprint: Fingerprint, limits: Limits, labels: Sequence[np.ndarray], overrides: Mapping[str, Any]
+    fingerprint: Fingerprint,
+    limits: Limits,
+    labels: Sequence[np.ndarray],
+    overrides: Mapping[str, Any],
+    encoder: PretrainedEncoder | None = None,
 ) -> dict[str, Decision]:
     """Call the rules in order."""
     check_names(overrides)
@@ -98,7 +132,7 @@ def decide(
     ceilings = _scale_and_targets(decisions, fingerprint, labels)
     upsampling, kernel = decisions["scale"].value, decisions["boundary_kernel"].value
     _decoding(decisions, fingerprint, labels, ceilings)
-    _patches(decisions, fingerprint, limits)
+    _patches(decisions, fingerprint, limits, encoder)
     patch = decisions["patch_size"].value
     settle = decisions.settle
     widened = settle("weight_kernel", rules.weight_kernel(fingerprint, upsampling, kernel))
@@ -159,17 +193,21 @@ def _decoding(
     decisions.settle("oracle_ceiling", rules.oracle_ceiling(chosen["name"], ceilings, others, len(labels)))
 
 
-def _patches(decisions: _Decisions, fingerprint: Fingerprint, limits: Limits) -> None:
+def _patches(
+    decisions: _Decisions, fingerprint: Fingerprint, limits: Limits, encoder: PretrainedEncoder | None
+) -> None:
     """What the network sees per step; costs are counted on the network that the plan describes."""
     upsampling, settle = decisions["scale"].value, decisions.settle
     settle("network_width", rules.network_width(limits))
     scales = settle("boundary_scales", rules.boundary_scales(fingerprint, upsampling))
-    settle("encoder", rules.encoder())
-    settle("normalization", rules.normalization(fingerprint))
-    settle("marker_normalization", _marker_normalization(fingerprint, decisions["normalization"]))
+    settle("encoder", rules.encoder(encoder))
+    of_markers = encoder is not None and encoder.markers is not None
+    settle("normalization", rules.normalization(fingerprint, encoder is not None and not of_markers))
+    scheme = "virtues" if of_markers else "planned"
+    settle("marker_normalization", _marker_normalization(fingerprint, decisions["normalization"], scheme))
     settle("channels", rules.channels(fingerprint))
     # The costliest config is counted, so that the same plan serves all of them.
-    architecture = _architecture(fingerprint, decisions)["arch_kwargs"] | {
+    architecture = _architecture(fingerprint, decisions, encoder)["arch_kwargs"] | {
         "boundary_strides": [int(stride) for stride in scales],
         "boundary_attention": True,
     }
@@ -180,18 +218,22 @@ def _patches(decisions: _Decisions, fingerprint: Fingerprint, limits: Limits) ->
         return cost.count(architecture, channels, classes, side, limits.device)
 
     wanted = count(rules.useful_patch(fingerprint, upsampling))
-    patch = settle("patch_size", rules.patch_size(fingerprint, limits, upsampling, wanted))
+    least = contract.least_patch(fingerprint, upsampling, encoder)
+    patch = settle("patch_size", rules.patch_size(fingerprint, limits, upsampling, wanted, least))
     settle("batch_size", rules.batch_size(fingerprint, limits, upsampling, count(patch[0])))
-    settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch))
+    overlap = contract.least_overlap(fingerprint, upsampling, encoder)
+    settle("tile_overlap", rules.tile_overlap(fingerprint, upsampling, patch, overlap))
 
 
-def _marker_normalization(fingerprint: Fingerprint, normalization: Decision) -> Decision:
+def _marker_normalization(fingerprint: Fingerprint, normalization: Decision, scheme: str) -> Decision:
     if fingerprint.markers is not None and normalization.overridden:
         return Decision(None, "You set 'normalization', whose schemes are applied as they are.")
-    return rules.marker_normalization(fingerprint)
+    return rules.marker_normalization(fingerprint, scheme)
 
 
-def _configuration(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) -> dict[str, Any]:
+def _configuration(
+    fingerprint: Fingerprint, decisions: Mapping[str, Decision], pretrained: PretrainedEncoder | None
+) -> dict[str, Any]:
     value = {name: decision.value for name, decision in decisions.items()}
     markers = {MARKER_NORMALIZATION: value["marker_normalization"]} if value["marker_normalization"] else {}
     return {
@@ -210,7 +252,7 @@ def _configuration(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) 
         **_resampling("seg", order=0, is_seg=True),
         **_resampling("probabilities", order=1),
         "batch_dice": True,
-        "architecture": _architecture(fingerprint, decisions),
+        "architecture": _architecture(fingerprint, decisions, pretrained),
     }
 
 
@@ -219,7 +261,9 @@ def _resampling(kind: str, order: int, is_seg: bool = False) -> dict[str, Any]:
     return {f"resampling_fn_{kind}": "resample_data_or_seg_to_shape", f"resampling_fn_{kind}_kwargs": arguments}
 
 
-def _architecture(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) -> dict[str, Any]:
+def _architecture(
+    fingerprint: Fingerprint, decisions: Mapping[str, Decision], pretrained: PretrainedEncoder | None
+) -> dict[str, Any]:
     encoder, panel = decisions["encoder"].value, decisions["channels"].value
     arguments = {
         "encoder": encoder["name"],
@@ -232,4 +276,7 @@ def _architecture(fingerprint: Fingerprint, decisions: Mapping[str, Decision]) -
         # Masks need no more than what all markers show together; classes need to know which marker shows it.
         identities = len(fingerprint.intensity) if len(fingerprint.class_instances) > 1 else 0
         arguments["channel_stem"] = {"identities": identities}
+    if pretrained is not None and pretrained.markers is not None:
+        mpp = contract.pixel_size(fingerprint, decisions["scale"].value, pretrained)
+        arguments["encoder_options"] = {**pretrained.options, "mpp": mpp}
     return {"network_class_name": NETWORK, "arch_kwargs": arguments, "_kw_requires_import": []}

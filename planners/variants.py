@@ -58,7 +58,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     Raises
     ------
     NucplanError
-        If the weights file does not exist, the encoder is unknown, or the variant contradicts itself.
+        If the weights file does not exist, the encoder is unknown or one that only planning can choose, or the variant
+        contradicts itself or the plan.
     """
     derived = deepcopy(plans)
     suffixes = []
@@ -66,12 +67,13 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     if variant.weights is None and (variant.train_encoder or variant.with_decoder):
         option = "--train-encoder" if variant.train_encoder else "--with-decoder"
         raise NucplanError(f"{option} is about pretrained weights; give them with --weights, or leave it out.")
+    _refuse_planned_encoder(plans, architecture, variant)
     if variant.encoder is not None and variant.encoder != architecture["encoder"]:
         architecture |= {"encoder": variant.encoder, **OWN_DEPTH}
         suffixes.append(variant.encoder.replace("/", "-"))
     if variant.weights is not None:
-        white = 255 if highest_intensity <= 255 else 65535
-        suffixes += _use_weights(derived, architecture, variant, white)
+        white = white_of(highest_intensity)
+        suffixes += use_weights(derived, architecture, variant.encoder, variant.weights, white)
         if variant.train_encoder:
             architecture["encoder_frozen"] = False
             suffixes.append("trained")
@@ -85,16 +87,62 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     return derived
 
 
-def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], variant: Variant, white: int) -> list[str]:
-    """Have the plan take a weights file; what its name says of that."""
-    from nucplan.networks.encoders.choice import choose_encoder
+def _refuse_planned_encoder(plans: dict[str, Any], architecture: dict[str, Any], variant: Variant) -> None:
+    """What was planned for a pretrained encoder, its patch and its normalisation, is for no other."""
+    if variant.encoder is None and variant.weights is None:
+        return
+    if plans["nucplan"].get("weights") is not None:
+        raise NucplanError(
+            f"The dataset is planned for the weights of {architecture['encoder']}; leave --encoder and --weights out, "
+            "or plan anew without them to choose others when training."
+        )
+    if variant.encoder is not None:
+        _refuse_encoder_of_markers(variant.encoder)
+
+
+def _refuse_encoder_of_markers(encoder: str) -> None:
     from nucplan.networks.encoders.registry import find_card
+
+    if find_card(encoder).family == "virtues":
+        raise NucplanError(
+            f"The encoder '{encoder}' decides patch, normalisation and markers; plan with it: "
+            "nucplan_plan_and_preprocess DATASET --encoder virtues --weights FILE --marker-embeddings PATH."
+        )
+
+
+def white_of(highest_intensity: float) -> int:
+    """The highest possible intensity of 8-bit or 16-bit images."""
+    return 255 if highest_intensity <= 255 else 65535
+
+
+def weights_record(weights: Path, licence: str) -> dict[str, Any]:
+    """What a plan says of a weights file."""
+    return {"file": str(weights.resolve()), "sha256": file_hash(weights), "licence": licence}
+
+
+def use_weights(
+    derived: dict[str, Any], architecture: dict[str, Any], encoder: str | None, weights: Path, white: int
+) -> list[str]:
+    """Have a plan start from a weights file, frozen; what its name says of that.
+
+    Parameters
+    ----------
+    derived
+        The plan, changed in place.
+    architecture
+        The arguments of the network within it.
+    encoder
+        The name that the user gave, if any.
+    weights
+        The file.
+    white
+        The highest possible intensity.
+    """
+    from nucplan.networks.encoders.choice import choose_encoder
     from nucplan.networks.weights_file import read_weights_file
 
-    if variant.encoder is not None:
-        # A wrong name is told before a file of some gigabytes is read.
-        find_card(variant.encoder)
-    choice = choose_encoder(read_weights_file(variant.weights), variant.encoder, architecture["encoder"])
+    choice = choose_encoder(read_weights_file(weights), encoder, architecture["encoder"])
+    _refuse_encoder_of_markers(choice.encoder)
     suffixes = [] if choice.encoder == architecture["encoder"] else [choice.encoder.replace("/", "-")]
     architecture |= {
         "encoder": choice.encoder,
@@ -104,14 +152,9 @@ def _use_weights(derived: dict[str, Any], architecture: dict[str, Any], variant:
     }
     if choice.mean is not None:
         _use_colours(derived, architecture, choice.mean, choice.std, white)
-    digest = file_hash(variant.weights)
-    derived["nucplan"]["weights"] = {
-        "file": str(variant.weights.resolve()),
-        "sha256": digest,
-        "licence": choice.licence,
-        **({"note": choice.note} if choice.note else {}),
-    }
-    return [*suffixes, f"weights{digest[:8]}"]
+    record = weights_record(weights, choice.licence) | ({"note": choice.note} if choice.note else {})
+    derived["nucplan"]["weights"] = record
+    return [*suffixes, f"weights{record['sha256'][:8]}"]
 
 
 def _use_colours(

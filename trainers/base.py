@@ -30,10 +30,11 @@ from nucplan.files import atomic_files
 from nucplan.layout import CONFIGURATION, FINAL, LATEST
 from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
+from nucplan.markers.embeddings import available, read_embeddings
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
 from nucplan.networks.start import load_weights
 from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts, class_counts
-from nucplan.plans import decision
+from nucplan.plans import decision, panel_decision
 from nucplan.precision import mixed_precision
 from nucplan.progress import progress
 from nucplan.schedule import CosineRestarts, GateWarmUp, epochs
@@ -114,6 +115,9 @@ class NucleusTrainer(nnUNetTrainer):
             names, _ = parse_labels(self.dataset_json["labels"], Path("dataset.json"))
             for report in load_weights(self.network, weights, names):
                 self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
+        if weights is not None and "marker_embeddings" in weights:
+            file = Path(self.preprocessed_dataset_folder_base) / weights["marker_embeddings"]
+            self.network.encoder.plain.fill_table(read_embeddings(file, available(file)))
 
     @property
     def fold_number(self) -> int:
@@ -163,7 +167,7 @@ class NucleusTrainer(nnUNetTrainer):
     def get_dataloaders(self):
         training, validation = self.do_split()
         patch = self.configuration_manager.patch_size[0]
-        transforms = augmentation.training_transforms(patch, self.num_input_channels)
+        transforms = augmentation.training_transforms(patch, panel_decision(self.plans_manager.plans))
         per_epoch = self.num_iterations_per_epoch * self.batch_size
         samples = range(self.current_epoch * per_epoch, self.num_epochs * per_epoch)
         train = self._patches(training, patch, augmentation.margin(patch), transforms, per_epoch)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nucplan.cli import common
 from nucplan.errors import NucplanError
 
+if TYPE_CHECKING:
+    from planners.pretrained import EncoderRequest
+
 EXAMPLES = """\
   nucplan_plan_and_preprocess 7
   nucplan_plan_and_preprocess Breast --explain
+  nucplan_plan_and_preprocess 7 --encoder virtues --weights model.safetensors --marker-embeddings esm2/
   nucplan_plan_and_preprocess 7 --device cpu --set patch_size=96 --set 'encoder={"depth": 4}'"""
 
 
@@ -32,6 +37,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         help="set a decision of the plan yourself (VALUE as JSON; some of its parts are enough); once per decision",
     )
+    made.add_argument("--encoder", metavar="NAME", help="plan for this pretrained encoder, with --weights")
+    made.add_argument(
+        "--weights", metavar="FILE", help="its weights, or hf-hub:OWNER/NAME in the local cache; frozen in training"
+    )
+    made.add_argument(
+        "--marker-embeddings",
+        type=Path,
+        metavar="PATH",
+        help="for --encoder virtues: folder of UNIPROT.pt files, or an .npz of them",
+    )
+    made.add_argument(
+        "--marker-table",
+        type=Path,
+        metavar="FILE",
+        help="CSV with name, uniprot, role, aliases: your markers, above those that nucplan knows",
+    )
+    made.add_argument(
+        "--break-contract",
+        action="store_true",
+        help="plan even where the encoder would see other images than it was trained on; the plan records it",
+    )
     made.add_argument("--explain", action="store_true", help="print every decision of the plan with its reason")
     return common.run(_command, made, argv)
 
@@ -39,14 +65,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
-    overrides = _parse_settings(arguments.settings)
+    overrides, request = _parse_settings(arguments.settings), _requested_encoder(arguments)
     roots = resolve_roots(arguments.root)
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots)
-    _plan_and_preprocess(dataset, arguments.device, overrides, arguments.explain)
+    _plan_and_preprocess(dataset, arguments.device, overrides, request, arguments.explain)
 
 
-def _plan_and_preprocess(dataset: Any, device: str, overrides: dict[str, Any], explained: bool) -> None:
+def _requested_encoder(arguments: argparse.Namespace) -> EncoderRequest | None:
+    given = {
+        "--marker-embeddings": arguments.marker_embeddings,
+        "--marker-table": arguments.marker_table,
+        "--break-contract": arguments.break_contract,
+    }
+    if (arguments.encoder is None) != (arguments.weights is None):
+        missing = "--weights" if arguments.weights is None else "--encoder"
+        raise NucplanError(f"--encoder and --weights go together when planning; {missing} is missing.")
+    if arguments.encoder is None:
+        for option, value in given.items():
+            if value:
+                raise NucplanError(f"{option} is about a pretrained encoder; give --encoder and --weights as well.")
+        return None
+    from nucplan.networks.encoders.source import resolve_weights
+    from planners.pretrained import EncoderRequest
+
+    return EncoderRequest(arguments.encoder, resolve_weights(arguments.weights), *given.values())
+
+
+def _plan_and_preprocess(
+    dataset: Any, device: str, overrides: dict[str, Any], request: EncoderRequest | None, explained: bool
+) -> None:
     from nucplan.datasets.raw import RawDataset
     from nucplan.datasets.verify import verify_raw
     from nucplan.files import write_json
@@ -57,17 +105,21 @@ def _plan_and_preprocess(dataset: Any, device: str, overrides: dict[str, Any], e
     from planners.oracle import sample_labels
     from planners.overrides import check_names
     from planners.planner import plan_dataset
+    from planners.pretrained import read_encoder
     from planners.splits import case_features, load_or_make_splits
 
     check_names(overrides)
     verify_raw(dataset, lambda cases: common.progress(cases, "Checking"))
     raw = RawDataset(dataset)
+    encoder = None if request is None else read_encoder(request, len(raw.info.channel_names), raw.info.panel)
     fingerprint = load_or_measure(raw, common.progress)
     splits = load_or_make_splits(dataset.splits, case_features(fingerprint.cases), raw.info.groups)
     annotated = [case for case, record in fingerprint.cases.items() if record["nuclei"]]
     scale = 2 if overrides.get("scale") == 2 else rules.scale(fingerprint).value
     labels = sample_labels(raw, annotated, scale, fingerprint.diameter(95))
-    plans = plan_dataset(dataset, fingerprint, rules.Limits.detect(device), labels, overrides)
+    plans = plan_dataset(dataset, fingerprint, rules.Limits.detect(device), labels, overrides, encoder)
+    if encoder is not None:
+        encoder.store_embeddings(dataset)
     write_json(dataset.plans(), plans)
     draw(fingerprint, plans, dataset.fingerprint_figure)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 
 from nucplan.cli import common
@@ -20,6 +22,7 @@ EXAMPLES = """\
   nucplan_predict models/breast slides/ nuclei/        the folder that nucplan_export wrote"""
 
 NNUNET_FOLDERS = ("imagesTr", "imagesTs")
+CHANNEL_FILE = re.compile(r"(?P<case>.+)_\d{4}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "model", metavar="MODEL", help="id or name of the dataset whose trained folds are used, or an exported folder"
     )
-    made.add_argument("input", metavar="INPUT", type=Path, help="an image, or a folder of PNG, JPEG, TIFF images")
+    made.add_argument(
+        "input",
+        metavar="INPUT",
+        type=Path,
+        help="an image, or a folder of PNG, JPEG, TIFF images; for a model on multiplex images TIFFs whose planes are "
+        "named (OME-TIFF, MIBItiff, or a markers.csv beside them), or an nnU-Net folder with a file per channel",
+    )
     made.add_argument(
         "output", metavar="OUTPUT", type=Path, help="folder to write to; images that are done there are skipped"
     )
@@ -86,10 +95,21 @@ def _command(arguments: argparse.Namespace) -> None:
     model_mpp = predictor.mpp
     scale = scale_to_model(arguments.mpp, model_mpp)
     mpp = model_mpp if arguments.mpp is None else arguments.mpp
+    notes: list[str] = []
     counts = predict_images(
-        predictor, images, arguments.output, mpp, arguments.gz, arguments.overwrite, scale, arguments.explain_boundary
+        predictor,
+        images,
+        arguments.output,
+        mpp,
+        arguments.gz,
+        arguments.overwrite,
+        scale,
+        arguments.explain_boundary,
+        notes.append,
     )
     print(_report(counts, len(predictor.networks), arguments.output))
+    for note in notes:
+        print(note)
     if chosen:
         print(f"with the ensemble of {folder / CHOICE}; --config names another one.")
     if arguments.mpp is None and model_mpp is not None:
@@ -113,8 +133,8 @@ def _model(arguments: argparse.Namespace) -> tuple[Path, bool]:
     return exported, False
 
 
-def _images(source: Path) -> dict[str, Path]:
-    """The images of a file or folder by the name of their output; those of nnU-Net's folders by case."""
+def _images(source: Path) -> dict[str, Path | list[Path]]:
+    """The images of a file or folder by the name of their output; those of nnU-Net's folders by case, with channels."""
     from nucplan.images import IMAGE_SUFFIXES, images_by_stem
 
     single = source.is_file()
@@ -122,10 +142,23 @@ def _images(source: Path) -> dict[str, Path]:
     if not images:
         raise NucplanError(f"{source} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     folder = source.resolve().parent if single else source.resolve()
-    suffix = "_0000"
-    if folder.name not in NNUNET_FOLDERS or not all(stem.endswith(suffix) for stem in images):
-        return images
-    return {stem.removesuffix(suffix): path for stem, path in images.items()}
+    cases = [CHANNEL_FILE.fullmatch(stem) for stem in images]
+    if folder.name not in NNUNET_FOLDERS or not all(cases):
+        return _without_ome(images)
+    if single:
+        case = cases[0]["case"]
+        images = {path.stem: path for path in sorted(source.parent.glob(f"{escape(case)}_????{source.suffix}"))}
+    found: dict[str, list[Path]] = {}
+    for stem, path in images.items():
+        if match := CHANNEL_FILE.fullmatch(stem):
+            found.setdefault(match["case"], []).append(path)
+    return {case: paths[0] if len(paths) == 1 else paths for case, paths in found.items()}
+
+
+def _without_ome(images: dict[str, Path]) -> dict[str, Path]:
+    """``x.ome.tif`` is the image x, unless there is another one of that name."""
+    named = {stem.removesuffix(".ome"): path for stem, path in images.items()}
+    return named if len(named) == len(images) else images
 
 
 def _report(counts: dict[str, int | None], networks: int, output: Path) -> str:

@@ -43,6 +43,8 @@ def differences_from_source(raw: RawDataset, source: Source, record: Record, tra
         for name, tile in tiles.items():
             if name not in part_of:
                 yield f"the dataset lacks the case {name}"
+            elif set(raw.info.absent.get(name, ())) != set(case.absent):
+                yield f"in the case {name}, other markers are absent than there"
             elif problem := _misplaced(case, name, part_of[name], source, raw, options) or _difference(
                 raw, name, part_of[name], tile
             ):

@@ -56,6 +56,7 @@ class Conversion:
     record: Record
     images: Counter[Part] = field(default_factory=Counter)
     groups: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, list[str]] = field(default_factory=dict)
     nuclei_per_class: Counter[str] = field(default_factory=Counter)
 
 
@@ -167,6 +168,8 @@ class _Writer:
             image.cases.append(name)
             self.done.images[part] += 1
             self.done.groups[name] = group
+            if case.absent:
+                self.done.absent[name] = list(case.absent)
             self.done.nuclei_per_class.update(names)
         self.done.record.images[case.name] = image
 
@@ -233,6 +236,8 @@ def _dataset_json(source: Source, selection: ClassSelection, done: Conversion, w
     labels = {"background": 0} | {name: i for i, name in enumerate(selection.names, start=1)}
     if writer.ignores:
         labels["ignore"] = len(labels)
+    panels = {"absent": done.absent} if done.absent else {}
+    factors = {"factors": dict(zip(source.markers, source.factors, strict=True))} if source.factors else {}
     return {
         "channel_names": writer.image_format.channel_names,
         "labels": labels,
@@ -245,5 +250,7 @@ def _dataset_json(source: Source, selection: ClassSelection, done: Conversion, w
             "licence": source.licence,
             "source": source.citation,
             "groups": done.groups,
+            **panels,
+            **factors,
         },
     }

@@ -48,12 +48,14 @@ class Case:
     origin : the file or folder that error messages name
     load : reads image and annotation; raises NucplanError that names the file
     part : "Ts" where the source has an official test part
+    absent : markers of the source that were not measured in this image, whose planes are 0
     """
 
     name: str
     origin: Path
     load: Callable[[], Annotated]
     part: Part = "Tr"
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Source:
     groups : case name to patient, slide or parent picture, for every case; None makes each image a group of its own
     mpp : microns per pixel
     markers : name of each plane of multiplex images, which are written as a file per plane; None for grey and RGB
+    factors : what the intensities of each marker were multiplied by to fit 16 bits; None where they are as they were
     faults : what is wrong with images that could not be listed as cases, a sentence each
     remarks : sentences that the user should read
     """
@@ -76,6 +79,7 @@ class Source:
     licence: str | None = None
     citation: str | None = None
     markers: tuple[str, ...] | None = None
+    factors: tuple[float, ...] | None = None
     faults: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 

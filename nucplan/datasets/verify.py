@@ -30,6 +30,7 @@ def verify_raw(
     _verify_counts(raw)
     _verify_files(raw)
     _verify_groups(raw)
+    _verify_absent(raw)
     for part, case in track(cases):
         _verify_case(raw, case, part)
 
@@ -73,6 +74,18 @@ def _verify_groups(raw: RawDataset) -> None:
         )
 
 
+def _verify_absent(raw: RawDataset) -> None:
+    cases = {case for part in PARTS for case in raw.cases(part)}
+    for case, markers in raw.info.absent.items():
+        if case not in cases:
+            raise NucplanError(f"{raw.dataset.dataset_json}: nuclei.absent names the case '{case}'; it has no image.")
+        if unknown := set(markers) - set(raw.info.panel or ()):
+            raise NucplanError(
+                f"{raw.dataset.dataset_json}: nuclei.absent names the marker '{min(unknown)}', which is no channel; "
+                "correct it."
+            )
+
+
 def _verify_case(raw: RawDataset, case: str, part: Part) -> None:
     image, classes, instances = raw.image(case, part), raw.classes_map(case, part), raw.instances(case, part)
     channels = 1 if image.ndim == 2 else image.shape[2]
@@ -81,6 +94,13 @@ def _verify_case(raw: RawDataset, case: str, part: Part) -> None:
             f"{raw.image_path(case, part)} has {channels} channels, but {raw.dataset.dataset_json} names "
             f"{len(raw.info.channel_names)}; correct one of them."
         )
+    for marker in raw.info.absent.get(case, ()):
+        channel = raw.info.panel.index(marker)
+        if image[..., channel].any():
+            raise NucplanError(
+                f"{raw.image_paths(case, part)[channel]} holds a signal, but nuclei.absent says that {case} lacks "
+                f"{marker}; correct one of them."
+            )
     for path, array in ((raw.classes_path(case, part), classes), (raw.instances_path(case, part), instances)):
         if array.shape != image.shape[:2]:
             raise NucplanError(f"{path} has the shape {array.shape}, its image {image.shape[:2]}; restore one of them.")

@@ -17,7 +17,7 @@ from nucplan.layout import FINAL
 # What prediction reads and what may be known; the rest tells how to train on, on which cases and where.
 NETWORK = ("network_kwargs", "network_weights")
 CLASSES = ("channel_names", "labels", "numTraining", "file_ending", "overwrite_image_reader_writer")
-SOURCE = ("mpp", "markers", "licence", "source")
+SOURCE = ("mpp", "markers", "factors", "licence", "source")
 
 
 def export_model(model: Path, target: Path) -> int:

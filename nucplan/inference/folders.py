@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from nucplan.inference.outputs import (
     splits_stem,
     write_outputs,
 )
+from nucplan.inference.panel_reader import PanelReader
 from nucplan.inference.pixel_size import predict_at_scale
 from nucplan.inference.predictor import Predictor
 from nucplan.inference.record import prediction_entry, read_entries, write_entry
@@ -31,13 +32,14 @@ from nucplan.progress import progress
 
 def predict_images(
     predictor: Predictor,
-    images: Mapping[str, Path],
+    images: Mapping[str, Path | Sequence[Path]],
     output: Path,
     mpp: float | None = None,
     geojson_gz: bool = False,
     overwrite: bool = False,
     scale: float = 1.0,
     explain_boundary: bool = False,
+    note: Callable[[str], None] = lambda _sentence: None,
 ) -> dict[str, int | None]:
     """Predict images by stem into ``output``; those that are complete there are skipped, unless ``overwrite``.
 
@@ -49,6 +51,7 @@ def predict_images(
     ----------
     predictor : Predictor
     images : mapping of stem to file
+        Or to the files of its channels.
     output : path
         Made when missing.
     mpp : float, optional
@@ -62,6 +65,8 @@ def predict_images(
     explain_boundary : bool
         Write a picture and a table of why nuclei were parted, too; images that are complete without them are
         predicted again. Needs a model with boundary heads.
+    note : callable
+        Gets a sentence where a multiplex image lacks markers, or has others than the model.
 
     Returns
     -------
@@ -76,28 +81,43 @@ def predict_images(
         cannot be read or has other channels than the model was trained on; the images before it are complete.
     """
     refuse_output(images, output)
+    images = {stem: _files(found) for stem, found in images.items()}
     _refuse_shared_tables(images, output)
+    reader = PanelReader.of(predictor.plans, predictor.dataset_json)
     settings = {"model": predictor.record, "mpp": mpp, "options": {"scale": scale, "geojson_gz": geojson_gz}}
     kept = set() if overwrite else _complete_images(images, output, settings)
     if explain_boundary:
         kept = {stem for stem in kept if is_explained(output, stem)}
     output.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int | None] = {}
-    for stem, path in progress(images.items(), "Predicting", len(images)):
+    for stem, files in progress(images.items(), "Predicting", len(images)):
         if stem in kept:
             counts[stem] = None
             continue
-        entry = prediction_entry(path, settings)
-        image, instances, explanation = _predict(predictor, path, scale, explain_boundary)
+        entry = prediction_entry(files, settings)
+        image, notes = _read(files, reader, predictor)
+        for sentence in notes:
+            note(sentence)
+        instances, explanation = _predict(predictor, image, files[0], scale, explain_boundary)
         # The entry stands before the label map, which says that all is done, and after the map of an earlier run.
         remove_outputs(output, stem)
         write_entry(output, stem, entry)
-        write_outputs(output, stem, image, instances, predictor.class_names, mpp, geojson_gz, explanation=explanation)
+        write_outputs(
+            output,
+            stem,
+            image,
+            instances,
+            predictor.class_names,
+            mpp,
+            geojson_gz,
+            explanation=explanation,
+            markers=None if reader is None else reader.markers,
+        )
         counts[stem] = len(instances.table)
     return counts
 
 
-def refuse_output(images: Mapping[str, Path], output: Path) -> None:
+def refuse_output(images: Mapping[str, Path | Sequence[Path]], output: Path) -> None:
     """Refuse a folder that cannot be written to, before anything is loaded or made.
 
     Raises
@@ -109,13 +129,17 @@ def refuse_output(images: Mapping[str, Path], output: Path) -> None:
     if not existing.is_dir():
         raise NucplanError(f"{existing} is a file; give a folder to write to.")
     # A label map is named after its image: it would take the place of a TIFF image.
-    if output.resolve() in {path.parent.resolve() for path in images.values()}:
+    if output.resolve() in {path.parent.resolve() for found in images.values() for path in _files(found)}:
         raise NucplanError(f"{output} holds the images themselves; give another folder to write to.")
 
 
-def _refuse_shared_tables(images: Mapping[str, Path], output: Path) -> None:
+def _files(found: Path | Sequence[Path]) -> tuple[Path, ...]:
+    return (found,) if isinstance(found, Path) else tuple(found)
+
+
+def _refuse_shared_tables(images: Mapping[str, Sequence[Path]], output: Path) -> None:
     """Refuse ``x`` and ``x_splits`` in one folder, whatever the options: an explanation may be asked for later."""
-    named = {path.stem: path for path in output.glob("*.tif")} | dict(images)
+    named = {path.stem: path for path in output.glob("*.tif")} | {stem: files[0] for stem, files in images.items()}
     for stem, path in named.items():
         other = splits_stem(stem)
         # A pair of which neither is given is none of this run's business.
@@ -126,7 +150,7 @@ def _refuse_shared_tables(images: Mapping[str, Path], output: Path) -> None:
             )
 
 
-def _complete_images(images: Mapping[str, Path], output: Path, settings: dict[str, Any]) -> set[str]:
+def _complete_images(images: Mapping[str, Sequence[Path]], output: Path, settings: dict[str, Any]) -> set[str]:
     """Stems whose nuclei are there and would be made again just so; those that would not are refused."""
     entries = read_entries(output)
     complete = {stem for stem in images if is_complete(output, stem)}
@@ -146,15 +170,28 @@ def _difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str:
     return "another model or other settings"
 
 
+def _read(
+    files: Sequence[Path], reader: PanelReader | None, predictor: Predictor
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The image with the channels of the model, and notes on its markers."""
+    if reader is not None:
+        return reader.read(files)
+    if len(files) > 1:
+        raise NucplanError(
+            f"{files[0]} is one of {len(files)} channels of its case, but the model was trained on grey or RGB images; "
+            "take the model that fits, or give a folder of images."
+        )
+    return _with_channels(read_image(files[0]), len(predictor.dataset_json["channel_names"])), ()
+
+
 def _predict(
-    predictor: Predictor, path: Path, scale: float, explain_boundary: bool
-) -> tuple[np.ndarray, Instances, BoundaryExplanation | None]:
-    image = _with_channels(read_image(path), len(predictor.dataset_json["channel_names"]))
+    predictor: Predictor, image: np.ndarray, path: Path, scale: float, explain_boundary: bool
+) -> tuple[Instances, BoundaryExplanation | None]:
     bar = partial(progress, description=f"Tiles of {path.stem}")
     try:
         if explain_boundary:
-            return image, *predict_explained(predictor, image, scale, bar)
-        return image, predict_at_scale(predictor, image, scale, bar), None
+            return predict_explained(predictor, image, scale, bar)
+        return predict_at_scale(predictor, image, scale, bar), None
     except NucplanError as error:
         raise NucplanError(f"{path}: {error}") from None
 

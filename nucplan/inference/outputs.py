@@ -14,7 +14,7 @@ from nucplan.files import atomic_path
 from nucplan.images import write_image, write_label_map
 from nucplan.inference.boundary_picture import draw_boundary_picture
 from nucplan.inference.geojson import write_geojson
-from nucplan.inference.overlay import draw_overlay
+from nucplan.inference.overlay import draw_overlay, shown_planes
 from nucplan.instances import Instances, NucleusTable
 
 SPLITS = "_splits.csv"
@@ -32,6 +32,7 @@ def write_outputs(
     geojson_gz: bool = False,
     overlay: bool = True,
     explanation: BoundaryExplanation | None = None,
+    markers: Sequence[str] | None = None,
 ) -> None:
     """Write ``<stem>.csv``, ``<stem>.geojson``, ``<stem>_overlay.png`` and, when all is well, ``<stem>.tif``.
 
@@ -57,13 +58,18 @@ def write_outputs(
         Draw the picture.
     explanation : BoundaryExplanation, optional
         Why these nuclei were parted, in pixels of the image.
+    markers : sequence of str, optional
+        Of the channels of a multiplex image, of which the pictures show some.
     """
     folder = Path(folder)
     remove_outputs(folder, stem)
     write_table(folder / f"{stem}.csv", instances.table, class_names, mpp)
     write_geojson(folder / f"{stem}.geojson{'.gz' if geojson_gz else ''}", instances, class_names, mpp)
+    if markers is not None:
+        planes = shown_planes(image)
+        image, markers = image[..., planes], [markers[i] for i in planes]
     if overlay:
-        write_image(folder / f"{stem}_overlay.png", draw_overlay(image, instances, class_names))
+        write_image(folder / f"{stem}_overlay.png", draw_overlay(image, instances, class_names, markers))
     if explanation is not None:
         write_image(folder / f"{stem}_boundary.png", draw_boundary_picture(image, instances, class_names, explanation))
         write_splits(folder / f"{stem}{SPLITS}", explanation.decisions.table)

@@ -13,9 +13,14 @@ from nucplan.palette import class_colour
 
 # Pictures are enlarged, at most three times, to about this side, so that a 1 px outline hides little of a nucleus.
 READABLE_SIDE = 1000
+# Grey and multiplex images are dimmed by this factor: outlines must be seen on the brightest nuclei as well.
+DIMMED = 0.6
+PLANE_COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
 
 
-def draw_overlay(image: np.ndarray, instances: Instances, class_names: Sequence[str]) -> np.ndarray:
+def draw_overlay(
+    image: np.ndarray, instances: Instances, class_names: Sequence[str], markers: Sequence[str] | None = None
+) -> np.ndarray:
     """Draw outlines and a legend.
 
     Parameters
@@ -25,6 +30,8 @@ def draw_overlay(image: np.ndarray, instances: Instances, class_names: Sequence[
     instances : Instances
     class_names : sequence of str
         Names of the classes 1..K.
+    markers : sequence of str, optional
+        Of the planes of a multiplex image, three at most: they are dimmed and named in the legend.
 
     Returns
     -------
@@ -34,11 +41,27 @@ def draw_overlay(image: np.ndarray, instances: Instances, class_names: Sequence[
         raise ValueError(f"image {image.shape[:2]} and label map {instances.labels.shape} differ in size")
     factor = int(np.clip(round(READABLE_SIDE / max(image.shape[:2])), 1, 3))
     size = (image.shape[1] * factor, image.shape[0] * factor)
-    picture = cv2.resize(as_rgb(image), size, interpolation=cv2.INTER_CUBIC)
+    shown = as_rgb(image) if markers is None else (as_rgb(image) * DIMMED).astype(np.uint8)
+    picture = cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC)
     labels = cv2.resize(instances.labels, size, interpolation=cv2.INTER_NEAREST)
     paint_outlines(picture, labels, instances.table.class_id)
     counts = np.bincount(instances.table.class_id, minlength=len(class_names) + 1)[1:]
-    return np.concatenate([picture, legend(class_names, counts, picture.shape[1])])
+    below = [] if markers is None else [planes_key(markers, picture.shape[1])]
+    return np.concatenate([picture, legend(class_names, counts, picture.shape[1]), *below])
+
+
+def shown_planes(image: np.ndarray) -> list[int]:
+    """Which planes of a multiplex image (H, W, C) a picture shows: the first three that hold a signal."""
+    signal = [i for i in range(image.shape[2]) if image[..., i].any()]
+    return signal[: len(PLANE_COLOURS)] or [0]
+
+
+def planes_key(markers: Sequence[str], width: int) -> np.ndarray:
+    """White strip (h, ``width``, 3) with the colour of each plane that `as_rgb` shows; one plane is grey."""
+    if len(markers) == 1:
+        return key([(f"plane: {markers[0]}", None)], width)
+    planes = zip(markers, PLANE_COLOURS.items(), strict=False)
+    return key([("planes:", None), *((f"{name} ({colour})", rgb) for name, (colour, rgb) in planes)], width)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from nucplan.files import file_hash, read_json, write_json
 FILE_NAME = "prediction.json"
 
 
-def prediction_entry(image: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The entry of an image file: the SHA-256 of its bytes and ``settings``, plain values as JSON has them."""
-    return {"image": file_hash(image), **settings}
+def prediction_entry(files: Sequence[Path], settings: dict[str, Any]) -> dict[str, Any]:
+    """The entry of an image: the SHA-256 of its file or of each, and ``settings``, plain values as JSON has them."""
+    hashes = [file_hash(path) for path in files]
+    return {"image": hashes[0] if len(hashes) == 1 else hashes, **settings}
 
 
 def read_entries(folder: Path) -> dict[str, dict[str, Any]]:

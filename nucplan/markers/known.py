@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 from nucplan.errors import NucplanError
@@ -29,6 +30,7 @@ LETTERS = {"α": "a", "β": "b", "γ": "g", "δ": "d", "ε": "e", "κ": "k", "al
 ISOTOPE = re.compile(r"([A-Z][a-z]\d{2,3}|\d{2,3}[A-Z][a-z])(Di|Dd)?")
 FLUOROPHORE = re.compile(r"(?i)(fitc|pe|apc|percp|tritc|cy\d(\.5)?|af\d{3}|alexa\d*|opal\d*|bv\d{3}|atto\d*|\d{3}nm)")
 COUNTER = re.compile(r"(?i)(\d{1,4}|c|ch\d*|cycle\d*|cyc\d*|r\d+|round\d*)")
+LEADING = (ISOTOPE, FLUOROPHORE, COUNTER)
 CLONE = re.compile(r"(?i)(?!cd\d)(?=.*\d)(?=.*[a-z])[a-z\d]{4,}")
 
 
@@ -92,27 +94,30 @@ def known_markers(extra: Path | None = None) -> KnownMarkers:
 
 
 def spelling_key(name: str) -> str:
-    """What all spellings of a name share: lower case, Greek letters as Latin ones, letters and digits alone."""
+    """What all spellings of a name share: lower case, Greek letters as Latin ones, letters and digits alone.
+
+    A dot stays between two numbers, as CD3_2 is not CD32.
+    """
     text = name.casefold()
     for written, letter in LETTERS.items():
         text = text.replace(written, letter)
-    return re.sub(r"[^a-z0-9]", "", text)
+    parts = re.split(r"(?<=\d)[^a-z0-9]+(?=\d)", text)
+    return ".".join(re.sub(r"[^a-z0-9]", "", part) for part in parts)
 
 
 def _candidates(name: str) -> Iterator[str]:
     """Keys to look for: of the whole name first, then of what is left when its ends are no part of the marker."""
     words = [word for word in re.split(r"[\s_\-:;,.()\[\]/|]+", name) if word]
     yield spelling_key(name)
-    while len(words) > 1 and _is_label(words[-1]):
-        words.pop()
-        yield spelling_key("".join(words))
-    while len(words) > 1 and _is_label(words[0]):
-        words.pop(0)
-        yield spelling_key("".join(words))
+    first = sum(1 for _ in takewhile(lambda word: _is_label(word, LEADING), words))
+    last = sum(1 for _ in takewhile(lambda word: _is_label(word, (*LEADING, CLONE)), reversed(words)))
+    cuts = [(i, j) for i in range(first + 1) for j in range(last + 1) if 0 < i + j < len(words)]
+    for i, j in sorted(cuts, key=sum):
+        yield spelling_key(" ".join(words[i : len(words) - j]))
 
 
-def _is_label(word: str) -> bool:
-    return any(form.fullmatch(word) for form in (ISOTOPE, FLUOROPHORE, COUNTER, CLONE))
+def _is_label(word: str, forms: Sequence[re.Pattern[str]]) -> bool:
+    return any(form.fullmatch(word) for form in forms)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Marker]]:

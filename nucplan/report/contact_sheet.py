@@ -16,7 +16,7 @@ import numpy as np
 
 from nucplan.datasets.against_record import CaseNuclei
 from nucplan.datasets.raw import RawDataset, RawInfo
-from nucplan.inference.overlay import as_rgb, paint_outlines
+from nucplan.inference.overlay import DIMMED, PLANE_COLOURS, as_rgb, paint_outlines
 from nucplan.inference.panels import key, panel, sheet
 from nucplan.palette import class_colour
 
@@ -24,14 +24,11 @@ COLUMNS = 4
 PANEL_SIDE = 460
 # An image is shown whole where that makes a nucleus of median size at least so wide, px, else a part of it enlarged.
 SMALLEST_NUCLEUS, ENLARGED_NUCLEUS = 14, 20
-# Grey and multiplex images are dimmed by this factor: outlines must be seen on the brightest nuclei as well.
-DIMMED = 0.6
 # Characters that a panel is wide enough for.
 LONGEST_NAME, LONGEST_LINE, LONGEST_GROUP = 40, 48, 24
 # The share of the pictures that the test part gets, where there is one.
 TEST_SHARE = 4
 STRIPE_PERIOD, STRIPE_WIDTH = 12, 2
-PLANE_COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
 
 
 def choose_cases(cases: Sequence[CaseNuclei], groups: dict[str, str], count: int) -> list[CaseNuclei]:
@@ -100,10 +97,17 @@ def _planes_key(info: RawInfo, width: int) -> np.ndarray:
     """Which planes of multiplex images are shown, and in which colour; nothing for grey and RGB."""
     if not info.markers:
         return np.zeros((0, width, 3), np.uint8)
-    planes = zip(info.markers, PLANE_COLOURS.items(), strict=False)
+    planes = zip((info.markers[i] for i in _shown_planes(info)), PLANE_COLOURS.items(), strict=False)
     shown = [(f"{name} ({colour})", rgb) for name, (colour, rgb) in planes]
     hidden = len(info.markers) - len(shown)
     return key([("planes:", None), *shown, *([(f"and {hidden} more, not shown", None)] if hidden else [])], width)
+
+
+def _shown_planes(info: RawInfo) -> list[int]:
+    """The three markers that most images have; among equals the first."""
+    lacking = Counter(marker for markers in info.absent.values() for marker in markers)
+    ranked = sorted(range(len(info.markers)), key=lambda i: lacking[info.markers[i]])
+    return sorted(ranked[: len(PLANE_COLOURS)])
 
 
 def _case_panel(raw: RawDataset, case: CaseNuclei, diameter: float) -> np.ndarray:
@@ -129,6 +133,8 @@ def _shown(raw: RawDataset, case: CaseNuclei) -> np.ndarray:
     image, coloured = raw.image(case.name, case.part), not raw.info.markers
     if coloured and image.ndim == 3:
         return as_rgb(image)
+    if raw.info.markers and image.ndim == 3:
+        image = image[..., _shown_planes(raw.info)]
     return (as_rgb(image) * DIMMED).astype(np.uint8)
 
 

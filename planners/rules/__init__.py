@@ -50,8 +50,8 @@ from planners.rules.training import (
 __all__ = [
     "FAITHFUL", "FOREGROUND_DECODER", "NORMALIZATIONS", "PATCH_MULTIPLE", "STRIDES", "Decision", "Limits",
     "band_half_width", "batch_size", "best_ceiling", "boundary_beta", "boundary_kernel", "boundary_loss_weight",
-    "boundary_pos_weight", "boundary_scales", "boundary_weight_normalised", "channels", "decoder", "decoder_plan", "encoder",
-    "enlarging_pays", "foreground_decoder", "gate", "iterations", "marker_normalization", "network_width", "normalization",
-    "oracle_ceiling", "oversampling", "patch_size", "queries", "scale", "scale_for_labels", "tile_overlap",
-    "useful_patch", "weight_kernel",
+    "boundary_pos_weight", "boundary_scales", "boundary_weight_normalised", "channels", "decoder", "decoder_plan",
+    "encoder", "enlarging_pays", "foreground_decoder", "gate", "iterations", "marker_normalization", "network_width",
+    "normalization", "oracle_ceiling", "oversampling", "patch_size", "queries", "scale", "scale_for_labels",
+    "tile_overlap", "useful_patch", "weight_kernel",
 ]  # fmt: skip

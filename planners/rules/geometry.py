@@ -58,11 +58,12 @@ def useful_patch(statistics: Fingerprint, upsampling: int) -> int:
     return min(_useful_sides(statistics, upsampling).values())
 
 
-def patch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: StepCost) -> Decision:
+def patch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: StepCost, least: int = 0) -> Decision:
     """Side of the square training patch, wanted at 13 median diameters or more.
 
     A patch of side P cuts a share ``1 - (1 - d/P)**2`` of the nuclei that it meets; 13 diameters keep it under 15 %.
-    No larger than the images (more would be padding), and than two patches per step that the device affords.
+    No larger than the images (more would be padding), and than two patches per step that the device affords; at least
+    ``least`` px, which a pretrained encoder needs to see.
     """
     diameter, caps = statistics.diameter(50) * upsampling, _useful_sides(statistics, upsampling)
     wanted = caps.pop("13 diameters")
@@ -73,6 +74,9 @@ def patch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: S
     side = min(wanted, caps[tightest])
     cut = 1 - max(0.0, 1 - diameter / side) ** 2
     limit = tightest if side < wanted else None
+    if side < least:
+        side, limit = _up_to_multiple(least), "context that the encoder needs"
+        cut = 1 - max(0.0, 1 - diameter / side) ** 2
     because = (
         f"13 median diameters of {diameter:.1f} px ask for {wanted} px; a side of {side} px"
         f"{f', bounded by the {limit},' if limit else ''} cuts {cut:.0%} of the nuclei that a patch meets."
@@ -81,12 +85,21 @@ def patch_size(statistics: Fingerprint, limits: Limits, upsampling: int, cost: S
     return Decision([side, side], because, inputs, limit)
 
 
-def tile_overlap(statistics: Fingerprint, upsampling: int, patch: Sequence[int]) -> Decision:
-    """Overlap of neighbouring tiles at prediction, in planned pixels: the largest nuclei, within [P/4, P/2]."""
+def tile_overlap(statistics: Fingerprint, upsampling: int, patch: Sequence[int], least: int = 0) -> Decision:
+    """Overlap of neighbouring tiles at prediction, in planned pixels: the largest nuclei, within [P/4, P/2].
+
+    At least ``least`` px, as far as half of the patch allows: what a pretrained encoder was used with.
+    """
     diameter = statistics.diameter(95) * upsampling
     side = min(patch)
-    value = min(max(math.ceil(diameter), side // 4), side // 2)
-    limit = "half of the patch" if value < diameter else "a quarter of the patch" if value > diameter + 1 else None
+    value = min(max(math.ceil(diameter), side // 4, least), side // 2)
+    limit = (
+        "half of the patch"
+        if value < diameter
+        else "a quarter of the patch"
+        if value == side // 4 and value > diameter + 1
+        else None
+    )
     because = (
         f"Tiles of {side} px overlap by {value} px (between a quarter and a half), so that a nucleus of "
         f"{diameter:.1f} px, larger than 95 % of all, is {'nearly ' if value < diameter else ''}whole in one of them."

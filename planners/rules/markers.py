@@ -64,7 +64,7 @@ def marker_normalization(statistics: Fingerprint, scheme: Literal["planned", "vi
         for marker, log in zip(markers, logs, strict=True)
     ]
     because = (
-        f"Counts are clipped at the 99.9th percentile of the positive pixels, {sum(logs)} of {len(logs)} markers (mostly "
-        "0, or of wide range) go to the logarithm, and each gets mean 0 and deviation 1 over the cohort."
+        f"Counts are clipped at the 99.9th percentile of the positive pixels, {sum(logs)} of {len(logs)} markers "
+        "(mostly 0, or of wide range) go to the logarithm, and each gets mean 0 and deviation 1 over the cohort."
     )
     return Decision(rules, because, {"zero_fraction": [round(marker["zero_fraction"], 4) for marker in markers]})

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from planners.fingerprint import Fingerprint
 from planners.rules.decision import Decision, Limits
+
+if TYPE_CHECKING:
+    from planners.pretrained import PretrainedEncoder
 
 NORMALIZATIONS = ("ZScoreNormalization", "NoNormalization", "RescaleTo01Normalization", "RGBTo01Normalization")
 PASSES = 100  # of a standard training over the pixels of the dataset
@@ -23,21 +27,26 @@ def network_width(limits: Limits) -> Decision:
     return Decision([24, 32, 64, 96, 128], because, {"device": "cpu"})
 
 
-def encoder() -> Decision:
-    """A small ViT from scratch (Dosovitskiy et al. 2021); pretrained ones are chosen by the user with their weights.
+def encoder(pretrained: PretrainedEncoder | None = None) -> Decision:
+    """The user's pretrained encoder, frozen, or a small ViT from scratch (Dosovitskiy et al. 2021).
 
     ``taps`` are the blocks whose tokens the decoder reads, at equal distances as in CellViT (Hörst et al. 2024).
     """
     from nucplan.networks.encoders.timm_vit import default_taps
 
+    if pretrained is not None:
+        because = f"You gave its weights, {pretrained.request.weights.name}, which stay as they are in training."
+        taps = list(pretrained.taps)
+        value = {"name": pretrained.request.name, "depth": taps[-1] + 1, "frozen": True, "taps": taps}
+        return Decision(value, because)
     depth = 6
     because = "Without pretrained weights, six blocks of a ViT-Tiny (stride 16) learn within a few hundred steps."
     value = {"name": "vit_tiny_patch16_224", "depth": depth, "frozen": False, "taps": list(default_taps(depth))}
     return Decision(value, because)
 
 
-def normalization(statistics: Fingerprint) -> Decision:
-    """One nnU-Net normalisation scheme per channel.
+def normalization(statistics: Fingerprint, colours_of_encoder: bool = False) -> Decision:
+    """One nnU-Net normalisation scheme per channel; none where the network brings images to its encoder's colours.
 
     Transmitted light (8-bit RGB in which nuclei are darker than the rest) has a physical reference, the white of the
     empty glass: a fixed scale keeps pale images pale, where mean 0 and deviation 1 would turn the faint membranes of
@@ -45,6 +54,9 @@ def normalization(statistics: Fingerprint) -> Decision:
     Multiplex images get the stock z-score here, in whose place the rules of "marker_normalization" are applied.
     """
     channels = list(statistics.intensity.values())
+    if colours_of_encoder:
+        because = "The network brings images to the colours that its encoder was pretrained with."
+        return Decision(["NoNormalization"] * len(channels), because)
     brightest = max(channel["all"]["max"] for channel in channels)
     everywhere, in_nuclei = (sum(c[where]["mean"] for c in channels) for where in ("all", "nuclei"))
     inputs = {"channels": len(channels), "max": brightest, "mean": everywhere, "mean_in_nuclei": in_nuclei}

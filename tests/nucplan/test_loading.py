@@ -33,7 +33,7 @@ def dataset(reader: Cases, seed: int = 0, transforms: bool = True) -> PatchDatas
     index = PatchIndex.build(reader, list(reader.data), PATCH, 0.85)
     if not transforms:
         return PatchDataset(reader, index, PATCH, 0, None, seed, samples_per_epoch=6)
-    drawn = augmentation.training_transforms(PATCH, 3)
+    drawn = augmentation.training_transforms(PATCH)
     return PatchDataset(reader, index, PATCH, augmentation.margin(PATCH), drawn, seed, samples_per_epoch=6)
 
 
@@ -169,6 +169,6 @@ def test_noise_is_relative_to_the_contrast_of_the_patch() -> None:
 
 
 def test_channel_dropout_keeps_at_least_one_channel():
-    dropout = augmentation.ChannelDropout(p=1.0)
+    dropout = augmentation.ChannelDropout(p=(1.0, 1.0))
     for _ in range(5):
         assert dropout(image=torch.ones(5, 2, 2))["image"].any(dim=2).any(dim=1).sum() == 1

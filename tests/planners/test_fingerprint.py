@@ -121,9 +121,9 @@ def test_the_order_in_which_threads_finish_changes_nothing(write_raw, random_cas
     raw = write_raw({f"case{seed}": random_case(seed) for seed in range(6)})
     expected, original = measure(raw), module.measure_image
 
-    def slow_at_first(*maps, seed: int):
+    def slow_at_first(*maps, seed: int, **others):
         time.sleep(0.02 * (5 - seed))
-        return original(*maps, seed=seed)
+        return original(*maps, seed=seed, **others)
 
     monkeypatch.setattr(module, "measure_image", slow_at_first)
     monkeypatch.setattr("planners.measure.look_ahead.usable_cores", lambda: 4)

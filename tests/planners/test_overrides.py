@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nucplan.decoder_plan import DecoderPlan
 from nucplan.errors import NucplanError
-from planners.overrides import DECODER_NUMBERS, FORMS, apply_override, check_names
+from planners.overrides import DECODER_NUMBERS, FORMS, MEASURED, apply_override, check_names
 from planners.planner import DECISIONS
 from planners.rules import Decision
 
@@ -23,6 +23,7 @@ PLANNED = {
     "network_width": [24, 32, 64, 96, 128],
     "encoder": {"name": "vit_tiny_patch16_224", "depth": 6, "frozen": False, "taps": [1, 2, 3, 5]},
     "normalization": ["ZScoreNormalization"] * 3,
+    "channels": {"panel": "fixed", "dropout": [0.1, 0.1]},
     "tile_overlap": 40,
     "boundary_kernel": 3,
     "weight_kernel": 5,
@@ -45,7 +46,7 @@ def override(name: str, value: object) -> Decision:
 
 
 def test_every_decision_of_the_planner_can_be_set_or_is_measured() -> None:
-    assert {*FORMS, "oracle_ceiling"} == set(DECISIONS)
+    assert {*FORMS, *MEASURED} == set(DECISIONS)
     assert set(PLANNED) == set(FORMS)
     assert {*DECODER_NUMBERS, "name"} == {field.name for field in fields(DecoderPlan)}
 

@@ -16,8 +16,9 @@ from nucplan.datasets.annotations.pickles import read_objects
 from nucplan.datasets.finding.case_names import case_name, distinct_names
 from nucplan.datasets.finding.cellpose_names import SEGMENTATION, Names
 from nucplan.datasets.multiplex.intensities import Scale
-from nucplan.datasets.multiplex.panels import Planes, common_scale
-from nucplan.datasets.multiplex.planes import read_header
+from nucplan.datasets.multiplex.marker_tables import unique_names
+from nucplan.datasets.multiplex.panels import Planes, common_scale, in_order, panel_remarks, union
+from nucplan.datasets.multiplex.planes import Stack, read_header
 from nucplan.datasets.raw import Part
 from nucplan.datasets.source import Annotated, Case, Format, Option, Source, Track, check_folder
 from nucplan.errors import NucplanError
@@ -56,19 +57,21 @@ def read(
                 pairs[path] = (masks, part)
     if not pairs and not faults:
         raise NucplanError(f"{folder} holds no image; expected are <x>.tif and <x>{mask_filter}.tif.")
-    stacks, markers, more_faults = _stacks(list(pairs))
+    headers, more_faults = _headers(list(pairs))
+    stacks, markers, absent, strange = _panels(headers)
     scale, unread = common_scale(list(stacks.values()), track)
-    refused = more_faults | unread
+    refused = more_faults | strange | unread
     case_names = distinct_names([(case_name(names.stem(path)), path.parent.name) for path in pairs])
     return Source(
         cases=[
-            Case(name, path, partial(_load, path, masks, stacks.get(path), scale, trust), part)
+            Case(name, path, partial(_load, path, masks, stacks.get(path), scale, trust), part, absent.get(path, ()))
             for name, (path, (masks, part)) in zip(case_names, pairs.items(), strict=True)
             if path not in refused
         ],
         markers=markers,
+        factors=scale.factors if markers else None,
         faults=(*faults, *refused.values()),
-        remarks=scale.remarks(markers or ()),
+        remarks=(*scale.remarks(markers or ()), *panel_remarks(markers or (), absent)),
     )
 
 
@@ -76,11 +79,10 @@ def _places(folder: Path) -> dict[Path, Part]:
     return {folder / name: part for name, part in PARTS.items() if (folder / name).is_dir()} or {folder: "Tr"}
 
 
-def _stacks(images: list[Path]) -> tuple[dict[Path, Planes], tuple[str, ...] | None, dict[Path, str]]:
-    """How to read images of several planes, the names of these, and faults; nothing where no image has planes."""
-    stacks: dict[Path, Planes] = {}
+def _headers(images: list[Path]) -> tuple[dict[Path, Stack], dict[Path, str]]:
+    """The headers of images of several planes, and faults."""
+    headers: dict[Path, Stack] = {}
     faults: dict[Path, str] = {}
-    names: tuple[str, ...] | None = None
     for path in images:
         if path.suffix.lower() not in TIFF_SUFFIXES:
             continue
@@ -89,14 +91,31 @@ def _stacks(images: list[Path]) -> tuple[dict[Path, Planes], tuple[str, ...] | N
         except NucplanError as error:
             faults[path] = str(error)
             continue
-        if stack.planes == 1 or stack.is_rgb:
-            continue
-        names = names or stack.names or tuple(f"channel_{i + 1}" for i in range(stack.planes))
-        if stack.planes == len(names):
+        if stack.planes > 1 and not stack.is_rgb:
+            headers[path] = stack
+    return headers, faults
+
+
+Panels = tuple[dict[Path, Planes], tuple[str, ...] | None, dict[Path, tuple[str, ...]], dict[Path, str]]
+
+
+def _panels(headers: dict[Path, Stack]) -> Panels:
+    """How to read each image, all markers, those that each image lacks, and faults; by name where all have names."""
+    if headers and all(stack.names for stack in headers.values()):
+        names = {path: unique_names(stack.names) for path, stack in headers.items()}
+        markers = union(names.values())
+        found = {path: in_order(markers, names[path], tuple(range(s.planes)), s) for path, s in headers.items()}
+        return {p: planes for p, (planes, _) in found.items()}, markers, {p: a for p, (_, a) in found.items()}, {}
+    stacks: dict[Path, Planes] = {}
+    faults: dict[Path, str] = {}
+    markers = None
+    for path, stack in headers.items():
+        markers = markers or stack.names or tuple(f"channel_{i + 1}" for i in range(stack.planes))
+        if stack.planes == len(markers):
             stacks[path] = Planes(stack, tuple(range(stack.planes)))
         else:
-            faults[path] = f"{path} has {stack.planes} planes, but others have {len(names)}; make two datasets."
-    return stacks, names, faults
+            faults[path] = f"{path} has {stack.planes} planes, but others have {len(markers)}; make two datasets."
+    return stacks, markers, {}, faults
 
 
 def _load(image: Path, masks: Path, planes: Planes | None, scale: Scale, trust: bool) -> Annotated:

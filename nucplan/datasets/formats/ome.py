@@ -1,7 +1,7 @@
 """Multiplex images as OME-TIFF, MIBItiff or plain stacks, each with a label map.
 
-Markers come from ``markers.csv`` (MCMICRO) or ``panel.csv`` (steinbock) where there is one, else from the files. All
-images must have the same markers; their order may differ.
+Markers come from ``markers.csv`` (MCMICRO) or ``panel.csv`` (steinbock) where there is one, else from the files. Their
+order may differ between images, and so may the markers: an image has planes of zeros for those that it lacks.
 
 Source: OME-TIFF, https://docs.openmicroscopy.org/ome-model/; MIBItiff, https://github.com/ionpath/mibilib.
 """
@@ -19,7 +19,7 @@ from nucplan.datasets.finding.files import files_in
 from nucplan.datasets.finding.pairs import pair_up
 from nucplan.datasets.multiplex.intensities import Scale
 from nucplan.datasets.multiplex.marker_tables import find_marker_table
-from nucplan.datasets.multiplex.panels import Planes, choose_planes, common_scale, in_order
+from nucplan.datasets.multiplex.panels import Planes, choose_planes, common_scale, in_order, panel_remarks, union
 from nucplan.datasets.multiplex.planes import Stack, read_header
 from nucplan.datasets.source import Annotated, Case, Format, Source, Track, check_folder
 from nucplan.errors import NucplanError
@@ -47,29 +47,37 @@ def read(folder: Path, track: Track = iter) -> Source:
     check_folder(folder)
     pairs, faults = pair_up(*_files(folder), "mask")
     table = find_marker_table(folder)
-    images: dict[str, Planes] = {}
-    markers: tuple[str, ...] | None = None
+    chosen: dict[str, tuple[tuple[str, ...], tuple[int, ...], Stack]] = {}
     for stem, pair in track(pairs.items()):
         try:
             stack = _header(pair.image)
-            names, indices = choose_planes(stack, table)
-            markers = markers or names
-            images[stem] = in_order(markers, names, indices, stack)
+            chosen[stem] = *choose_planes(stack, table), stack
         except NucplanError as error:
             faults.append(str(error))
+    markers = union(names for names, *_ in chosen.values()) or None
+    images: dict[str, Planes] = {}
+    absent: dict[str, tuple[str, ...]] = {}
+    for stem, found in chosen.items():
+        images[stem], absent[stem] = in_order(markers, *found)
     scale, unread = common_scale(list(images.values()), track)
     refused = unread | _other_scales([image.stack for image in images.values()])
     mpp, remarks = _pixel_size([image.stack for image in images.values() if image.stack.path not in refused])
     return Source(
         cases=[
-            Case(case_name(stem), image.stack.path, partial(_load, image, pairs[stem].annotation, scale))
+            Case(
+                case_name(stem),
+                image.stack.path,
+                partial(_load, image, pairs[stem].annotation, scale),
+                absent=absent[stem],
+            )
             for stem, image in images.items()
             if image.stack.path not in refused
         ],
         mpp=mpp,
         markers=markers,
+        factors=scale.factors,
         faults=(*faults, *refused.values()),
-        remarks=(*remarks, *scale.remarks(markers or ())),
+        remarks=(*remarks, *scale.remarks(markers or ()), *panel_remarks(markers or (), absent)),
     )
 
 

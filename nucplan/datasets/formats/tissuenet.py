@@ -69,6 +69,7 @@ def read(folder: Path, track: Track = iter, target: str = "nuclear", trust: bool
         licence=FORMAT.licence,
         citation="TissueNet, Greenwald et al. 2022, doi 10.1038/s41587-021-01094-0",
         markers=MARKERS,
+        factors=scale.factors,
         remarks=(*scale.remarks(MARKERS), *_remarks(splits, grouped)),
     )
 

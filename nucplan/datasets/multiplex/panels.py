@@ -1,8 +1,9 @@
-"""Images of several planes become one dataset: the same markers in the same order, on one scale."""
+"""Images of several planes become one dataset: one list of markers, each matched by name, on one scale."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,20 +18,26 @@ from nucplan.errors import NucplanError
 
 @dataclass(frozen=True)
 class Planes:
-    """The wanted planes of one image, in the order of the markers of the dataset."""
+    """The wanted planes of one image, in the order of the markers of the dataset; None for one that it lacks."""
 
     stack: Stack
-    indices: tuple[int, ...]
+    indices: tuple[int | None, ...]
 
     def read(self) -> np.ndarray:
-        """``(H, W, C)`` of the type that the file has.
+        """``(H, W, C)`` of the type that the file has, 0 for markers that the image lacks.
 
         Raises
         ------
         NucplanError
             If the file is missing or damaged.
         """
-        return read_planes(self.stack, self.indices)
+        there = [i for i in self.indices if i is not None]
+        pixels = read_planes(self.stack, there)
+        if len(there) == len(self.indices):
+            return pixels
+        padded = np.zeros((*pixels.shape[:2], len(self.indices)), pixels.dtype)
+        padded[..., [i is not None for i in self.indices]] = pixels
+        return padded
 
     def load(self, scale: Scale) -> tuple[np.ndarray, dict[str, int]]:
         """``(H, W, C)`` uint8 or uint16, and remarks.
@@ -69,21 +76,45 @@ def choose_planes(stack: Stack, table: MarkerTable | None) -> tuple[tuple[str, .
     return unique_names(table.wanted), indices
 
 
-def in_order(markers: tuple[str, ...], names: tuple[str, ...], indices: tuple[int, ...], stack: Stack) -> Planes:
-    """The planes of an image whose markers are ``names``, in the order of ``markers``.
+def union(panels: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """All markers of several panels, in the spelling and order in which they come first."""
+    found: dict[str, str] = {}
+    for panel in panels:
+        for key, name in zip(_keys(panel), panel, strict=True):
+            found.setdefault(key, name)
+    return tuple(found.values())
 
-    Raises
-    ------
-    NucplanError
-        If it has other markers.
+
+def match(markers: Sequence[str], names: Sequence[str]) -> tuple[int | None, ...]:
+    """For each of ``markers`` its position in ``names``, or None; case, spaces, ``-``, ``_`` and ``.`` do not count.
+
+    They do count for names that would else be one.
     """
-    if sorted(names) != sorted(markers):
-        raise NucplanError(
-            f"{stack.path} has the markers {', '.join(names)}, but other images have {', '.join(markers)}; give all "
-            "images the same markers, or make two datasets."
-        )
-    plane_of = dict(zip(names, indices, strict=True))
-    return Planes(stack, tuple(plane_of[marker] for marker in markers))
+    position = {key: i for i, key in enumerate(_keys(names))}
+    return tuple(position.get(key) for key in _keys(markers))
+
+
+def in_order(
+    markers: tuple[str, ...], names: tuple[str, ...], indices: tuple[int, ...], stack: Stack
+) -> tuple[Planes, tuple[str, ...]]:
+    """The planes of an image whose markers are ``names``, in the order of ``markers``, and those that it lacks."""
+    found = match(markers, names)
+    absent = tuple(marker for marker, i in zip(markers, found, strict=True) if i is None)
+    return Planes(stack, tuple(None if i is None else indices[i] for i in found)), absent
+
+
+def panel_remarks(markers: Sequence[str], absent: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Which markers images lack, as a sentence for the user; none where all have all."""
+    lacking = {marker: sum(marker in those for those in absent.values()) for marker in markers}
+    named = ", ".join(f"{marker} ({number})" for marker, number in lacking.items() if number)
+    if not named:
+        return ()
+    return (f"The panels of the images differ; markers, and how many of the {len(absent)} images lack them: {named}.",)
+
+
+def _keys(names: Sequence[str]) -> Sequence[str]:
+    keys = [re.sub(r"[\s\-_.]", "", name).casefold() for name in names]
+    return keys if len(set(keys)) == len(keys) else names
 
 
 def common_scale(images: Sequence[Planes], track: Track = iter) -> tuple[Scale, dict[Path, str]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nucplan.errors import NucplanError
 from nucplan.networks.encoders.cards import CARDS, HALF, EncoderCard
 from nucplan.networks.encoders.dialects import Dialect, dialect_of
 from nucplan.networks.encoders.registry import build_encoder, find_card
@@ -16,6 +17,12 @@ from nucplan.networks.matching import Match, match
 from nucplan.networks.weights_file import WeightsFile
 
 BRANCHES = ("nuclei_binary_map_decoder.", "hv_map_decoder.", "nuclei_type_maps_decoder.")
+VIRTUES = "VirTues, an encoder of markers"
+CELLVTA = "a whole CellVTA: an encoder with its adapter, and a decoder"
+CELLVIT = "a whole CellViT"
+SAM_MED2D = "the encoder of SAM-Med2D: SAM with adapters"
+PLAIN_VIT = "a Vision Transformer"
+CLASSIFIER = "a linear classifier of CellViT++, which comes on top of a CellViT"
 # Plain ViTs of timm by width and depth.
 PLAIN = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large", (1280, 32): "huge"}
 
@@ -71,19 +78,22 @@ def identify(weights: WeightsFile) -> Identity:
     if kind == CELLVIT:
         kind = f"{kind} ({weights.arch or 'it does not say which class'}): encoder and three-branch decoder"
     colours = _statistics(weights) if kind.startswith(CELLVIT) else (None, None)
-    trials = _trials(weights.tensors, dialect, kind.startswith(CELLVIT))
+    return replace(_by_trial(weights.tensors, dialect, kind), mean=colours[0], std=colours[1])
+
+
+def _by_trial(tensors: Mapping[str, Tensor], dialect: Dialect, kind: str) -> Identity:
+    """The encoders that a file fills, or the one that it comes nearest to."""
+    trials = _trials(tensors, dialect, kind.startswith(CELLVIT))
     fitting = [trial for trial in trials if trial.matched.complete]
-    if not fitting:
-        nearest = max(trials, key=lambda trial: len(trial.matched.used), default=None)
-        if nearest is not None:
-            return Identity(kind, (), (), nearest.card, nearest.matched, *colours)
-        unknown = kind == PLAIN_VIT
-        return Identity(_shape(weights.tensors, dialect) if unknown else kind, (), (), None, None, *colours)
-    best = max(trial.score for trial in fitting)
-    cards = tuple(trial.card for trial in fitting if trial.score == best)
-    alike = tuple(trial.card for trial in fitting if trial.score != best)
-    matched = next(trial.matched for trial in fitting if trial.score == best)
-    return Identity(kind, cards, alike, None, matched, *colours)
+    if fitting:
+        best = max(trial.score for trial in fitting)
+        chosen = [trial for trial in fitting if trial.score == best]
+        alike = tuple(trial.card for trial in fitting if trial.score != best)
+        return Identity(kind, tuple(trial.card for trial in chosen), alike, matched=chosen[0].matched)
+    if not trials:
+        return Identity(_shape(tensors, dialect) if kind == PLAIN_VIT else kind)
+    nearest = max(trials, key=lambda trial: len(trial.matched.used))
+    return Identity(kind, nearest=nearest.card, matched=nearest.matched)
 
 
 def asked(weights: WeightsFile, name: str) -> Identity:
@@ -94,13 +104,17 @@ def asked(weights: WeightsFile, name: str) -> Identity:
     NucplanError
         If no encoder has the name.
     """
-    card = find_card(name)
-    with torch.device("meta"):
-        encoder = build_encoder(name, 3)
-    matched = match(encoder, weights.tensors)
-    known = identify(weights)
+    card, known = find_card(name), identify(weights)
+    if card in known.cards and known.matched is not None:
+        matched = known.matched
+    elif card.family == "virtues":
+        # Its sizes are those of a file of its own.
+        return replace(known, cards=(), alike=(), nearest=card, matched=None)
+    else:
+        with torch.device("meta"):
+            matched = match(build_encoder(name, 3), weights.tensors)
     cards, nearest = ((card,), None) if matched.complete else ((), card)
-    return Identity(known.kind, cards, (), nearest, matched, known.mean, known.std)
+    return replace(known, cards=cards, alike=(), nearest=nearest, matched=matched)
 
 
 @dataclass(frozen=True)
@@ -110,14 +124,6 @@ class _Trial:
     card: EncoderCard
     score: tuple[bool, bool]
     matched: Match
-
-
-VIRTUES = "VirTues, an encoder of markers"
-CELLVTA = "a whole CellVTA: an encoder with its adapter, and a decoder"
-CELLVIT = "a whole CellViT"
-SAM_MED2D = "the encoder of SAM-Med2D: SAM with adapters"
-PLAIN_VIT = "a Vision Transformer"
-CLASSIFIER = "a linear classifier of CellViT++, which comes on top of a CellViT"
 
 
 def _kind(names: Sequence[str]) -> str:
@@ -139,10 +145,13 @@ def _kind(names: Sequence[str]) -> str:
 def _virtues(tensors: Mapping[str, Tensor], kind: str) -> Identity:
     from nucplan.networks.encoders.virtues_keys import options_of
 
-    # Any marker serves: the weights do not know the panel.
-    with torch.device("meta"):
-        encoder = build_encoder("virtues", 1, options={**options_of(tensors), "markers": ["P68431"]})
-    matched = match(encoder, tensors)
+    try:
+        # Any marker serves: the weights do not know the panel.
+        with torch.device("meta"):
+            encoder = build_encoder("virtues", 1, options={**options_of(tensors), "markers": ["P68431"]})
+        matched = match(encoder, tensors)
+    except NucplanError as error:
+        return Identity(f"{kind} that cannot be loaded: {str(error).rstrip('.')}", nearest=CARDS["virtues"])
     if matched.complete:
         return Identity(kind, (CARDS["virtues"],), matched=matched)
     return Identity(kind, nearest=CARDS["virtues"], matched=matched)

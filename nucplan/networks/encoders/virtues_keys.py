@@ -78,8 +78,8 @@ def rotary_blocks(tensors: Mapping[str, Tensor]) -> list[int]:
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of `MarkerTransformer` for a file, from names and shapes.
 
-    A block with positions looks along channels where others have none; where all or none have them, the two kinds
-    take turns, as released. Where there are no tables, the number of heads is the released one.
+    Blocks look within channels and along channels in turns, as in all that was released. Where there are no tables of
+    positions, the number of heads is the released one.
 
     Raises
     ------
@@ -99,12 +99,11 @@ def options_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     except KeyError as error:
         raise NucplanError(f"The weights lack {error}; download them again.") from None
     tables = [tensor for name, tensor in _named(tensors).items() if TABLE.fullmatch(name)]
-    mixed = 0 < len(rope) < depth
     return {
         "dim": dim,
         "feedforward": feedforward,
         "heads": dim // (2 * tables[0].shape[1]) if tables else USUAL_HEADS,
-        "pattern": "".join("hv"[k not in rope if mixed else k % 2] for k in range(depth)),
+        "pattern": ("hv" * depth)[:depth],
         "rope": rope,
         "marker_dim": marker_dim,
         "patch": round(pixels**0.5),

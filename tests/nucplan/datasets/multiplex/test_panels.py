@@ -10,7 +10,7 @@ import tifffile
 
 from nucplan.datasets.multiplex.intensities import NEGATIVE
 from nucplan.datasets.multiplex.marker_tables import MarkerTable
-from nucplan.datasets.multiplex.panels import Planes, choose_planes, common_scale, in_order
+from nucplan.datasets.multiplex.panels import Planes, choose_planes, common_scale, in_order, match, union
 from nucplan.datasets.multiplex.planes import Stack, read_header
 from nucplan.errors import NucplanError
 
@@ -31,9 +31,26 @@ def image(path: Path, values: list[float], indices: tuple[int, ...] = (0, 1)) ->
 def test_planes_are_put_in_the_order_of_the_markers():
     names, indices = choose_planes(stack(), None)
     assert (names, indices) == (NAMES, (0, 1, 2))
-    assert in_order(("CD20", "DAPI", "CD3"), names, indices, stack()).indices == (2, 0, 1)
-    with pytest.raises(NucplanError, match=r"x\.tif has the markers DAPI, CD3, CD20, but other images have DAPI, CD8"):
-        in_order(("DAPI", "CD8"), names, indices, stack())
+    planes, absent = in_order(("CD20", "DAPI", "CD3"), names, indices, stack())
+    assert (planes.indices, absent) == ((2, 0, 1), ())
+
+
+def test_a_marker_that_an_image_lacks_is_a_plane_of_zeros(tmp_path: Path):
+    pixels = np.arange(12, dtype=np.uint16).reshape(2, 2, 3) + 1
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="minisblack")
+    header = read_header(tmp_path / "x.tif")
+    planes, absent = in_order(("CD8", "cd 3", "DAPI"), ("DAPI", "CD3"), (0, 1), header)
+    assert absent == ("CD8",)
+    np.testing.assert_array_equal(planes.read(), np.dstack([np.zeros((2, 3)), pixels[1], pixels[0]]))
+
+
+def test_markers_are_the_same_in_any_order_and_spelling():
+    assert union([("DAPI", "Ki-67"), ("KI67", "dapi", "CD3")]) == ("DAPI", "Ki-67", "CD3")
+    assert match(("DAPI", "CD3", "CD8"), ("cd_3", "dapi")) == (1, 0, None)
+
+
+def test_spelling_counts_where_it_alone_tells_two_markers_apart():
+    assert match(("DAPI_2", "DAPI2"), ("DAPI2", "DAPI_2")) == (1, 0)
 
 
 def test_a_table_names_planes_and_must_not_contradict_the_file():
