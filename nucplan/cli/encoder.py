@@ -49,7 +49,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if not identity.cards:
         if identity.matched is not None:
             raise NucplanError(refusal(identity.matched, weights))
-        raise NucplanError(f"{weights.path} fills no encoder that nucplan knows; give the encoder's own state dict.")
+        raise NucplanError(f"{weights.path} is {identity.kind}, and fills no encoder; give an encoder's state dict.")
 
 
 def _rows(weights: WeightsFile, identity: Identity) -> list[tuple[str, str]]:

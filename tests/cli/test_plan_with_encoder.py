@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from nucplan.cli import plan_and_preprocess, train
+from nucplan.errors import NucplanError
 from nucplan.inference.predictor import load_network
 from nucplan.layout import Dataset, resolve_roots
 from nucplan.networks.encoders.marker_transformer import MarkerTransformer, rotary_table
@@ -139,11 +140,6 @@ def test_a_patch_without_context_is_refused_unless_the_contract_is_broken(folder
     assert "A patch of 32 px" in broken
 
 
-def test_other_normalisation_is_refused(folder, capsys):
-    assert plan(folder, "--set", "normalization=ZScoreNormalization") == 2
-    assert "--break-contract" in capsys.readouterr().err
-
-
 def test_a_table_of_the_user_names_a_marker(folder):
     (folder / "mine.csv").write_text("name,uniprot\nQwrtz,P08575\n")
     files = folder / "virtues.safetensors", folder / "embeddings", folder / "mine.csv"
@@ -151,27 +147,10 @@ def test_a_table_of_the_user_names_a_marker(folder):
     assert found.markers.accessions[5] == "P08575"
 
 
-def edit(folder: Path, change) -> None:
-    path = dataset_of(folder).dataset_json
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
-
-def test_pixels_of_unknown_size_are_refused(folder, capsys):
-    edit(folder, lambda content: content["nuclei"].pop("mpp"))
-    assert plan(folder) == 2
-    assert "microns per pixel" in capsys.readouterr().err
-
-
-def test_channels_without_any_embedding_are_refused(folder, capsys):
-    names = {str(k): f"x{k}qq" for k in range(6)}
-    edit(
-        folder,
-        lambda content: content.update(channel_names=names, nuclei={"mpp": MPP, "markers": list(names.values())}),
-    )
-    assert plan(folder) == 2
-    assert "None of the channels" in capsys.readouterr().err
+def test_channels_without_any_embedding_are_refused(folder):
+    request = EncoderRequest("virtues", folder / "virtues.safetensors", folder / "embeddings")
+    with pytest.raises(NucplanError, match="None of the channels"):
+        read_encoder(request, 2, ("Qwrtz", "CD8"))
 
 
 @pytest.mark.parametrize("dimension", [5, 640])
@@ -219,6 +198,5 @@ def test_an_encoder_of_colours_is_planned_with_its_weights(root, tmp_path, capsy
     assert (architecture["encoder_frozen"], architecture["encoder_taps"]) == (True, [2, 5, 8, 11])
     assert max(architecture["input_mean"]) > 1
     assert plans["nucplan"]["decisions"]["normalization"]["value"] == ["NoNormalization"] * 3
-    assert train.main(["1", "0", "--iterations", "2", *common]) == 0
     assert train.main(["1", "1", "--iterations", "2", "--encoder", "vit_small_patch16_224", *common]) == 2
     assert "planned for the weights of vit_tiny_patch16_224" in capsys.readouterr().err

@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nucplan.networks.encoders.cards import CARDS, EncoderCard
+from nucplan.errors import NucplanError
+from nucplan.networks.encoders.cards import CARDS, HALF, EncoderCard
 from nucplan.networks.encoders.dialects import Dialect, dialect_of
 from nucplan.networks.encoders.registry import build_encoder, find_card
 from nucplan.networks.matching import Match, match
 from nucplan.networks.weights_file import WeightsFile
 
 BRANCHES = ("nuclei_binary_map_decoder.", "hv_map_decoder.", "nuclei_type_maps_decoder.")
+VIRTUES = "VirTues, an encoder of markers"
+CELLVTA = "a whole CellVTA: an encoder with its adapter, and a decoder"
+CELLVIT = "a whole CellViT"
+SAM_MED2D = "the encoder of SAM-Med2D: SAM with adapters"
+PLAIN_VIT = "a Vision Transformer"
+CLASSIFIER = "a linear classifier of CellViT++, which comes on top of a CellViT"
 # Plain ViTs of timm by width and depth.
 PLAIN = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large", (1280, 32): "huge"}
 
@@ -67,21 +74,26 @@ def identify(weights: WeightsFile) -> Identity:
     if kind in (CELLVTA, CLASSIFIER):
         return Identity(kind)
     dialect = dialect_of(names)
-    kind = kind or ("the encoder of SAM" if dialect.name.endswith("sam") else "a Vision Transformer")
+    kind = kind or ("the encoder of SAM" if dialect.name.endswith("sam") else PLAIN_VIT)
     if kind == CELLVIT:
         kind = f"{kind} ({weights.arch or 'it does not say which class'}): encoder and three-branch decoder"
-    trials = _trials(weights.tensors, dialect, kind.startswith(CELLVIT))
+    colours = _statistics(weights) if kind.startswith(CELLVIT) else (None, None)
+    return replace(_by_trial(weights.tensors, dialect, kind), mean=colours[0], std=colours[1])
+
+
+def _by_trial(tensors: Mapping[str, Tensor], dialect: Dialect, kind: str) -> Identity:
+    """The encoders that a file fills, or the one that it comes nearest to."""
+    trials = _trials(tensors, dialect, kind.startswith(CELLVIT))
     fitting = [trial for trial in trials if trial.matched.complete]
-    if not fitting:
-        nearest = max(trials, key=lambda trial: len(trial.matched.used), default=None)
-        if nearest is None:
-            return Identity(kind if weights.arch or dialect.name != "timm" else _shape(weights.tensors, dialect))
-        return Identity(kind, nearest=nearest.card, matched=nearest.matched)
-    best = max(trial.score for trial in fitting)
-    cards = tuple(trial.card for trial in fitting if trial.score == best)
-    alike = tuple(trial.card for trial in fitting if trial.score != best)
-    matched = next(trial.matched for trial in fitting if trial.score == best)
-    return Identity(kind, cards, alike, None, matched, *_statistics(weights))
+    if fitting:
+        best = max(trial.score for trial in fitting)
+        chosen = [trial for trial in fitting if trial.score == best]
+        alike = tuple(trial.card for trial in fitting if trial.score != best)
+        return Identity(kind, tuple(trial.card for trial in chosen), alike, matched=chosen[0].matched)
+    if not trials:
+        return Identity(_shape(tensors, dialect) if kind == PLAIN_VIT else kind)
+    nearest = max(trials, key=lambda trial: len(trial.matched.used))
+    return Identity(kind, nearest=nearest.card, matched=nearest.matched)
 
 
 def asked(weights: WeightsFile, name: str) -> Identity:
@@ -92,13 +104,17 @@ def asked(weights: WeightsFile, name: str) -> Identity:
     NucplanError
         If no encoder has the name.
     """
-    card = find_card(name)
-    with torch.device("meta"):
-        encoder = build_encoder(name, 3)
-    matched = match(encoder, weights.tensors)
-    known = identify(weights)
+    card, known = find_card(name), identify(weights)
+    if card in known.cards and known.matched is not None:
+        matched = known.matched
+    elif card.family == "virtues":
+        # Its sizes are those of a file of its own.
+        return replace(known, cards=(), alike=(), nearest=card, matched=None)
+    else:
+        with torch.device("meta"):
+            matched = match(build_encoder(name, 3), weights.tensors)
     cards, nearest = ((card,), None) if matched.complete else ((), card)
-    return Identity(known.kind, cards, (), nearest, matched, known.mean, known.std)
+    return replace(known, cards=cards, alike=(), nearest=nearest, matched=matched)
 
 
 @dataclass(frozen=True)
@@ -108,13 +124,6 @@ class _Trial:
     card: EncoderCard
     score: tuple[bool, bool]
     matched: Match
-
-
-VIRTUES = "VirTues, an encoder of markers"
-CELLVTA = "a whole CellVTA: an encoder with its adapter, and a decoder"
-CELLVIT = "a whole CellViT"
-SAM_MED2D = "the encoder of SAM-Med2D: SAM with adapters"
-CLASSIFIER = "a linear classifier of CellViT++, which comes on top of a CellViT"
 
 
 def _kind(names: Sequence[str]) -> str:
@@ -136,10 +145,13 @@ def _kind(names: Sequence[str]) -> str:
 def _virtues(tensors: Mapping[str, Tensor], kind: str) -> Identity:
     from nucplan.networks.encoders.virtues_keys import options_of
 
-    # Any marker serves: the weights do not know the panel.
-    with torch.device("meta"):
-        encoder = build_encoder("virtues", 1, options={**options_of(tensors), "markers": ["P68431"]})
-    matched = match(encoder, tensors)
+    try:
+        # Any marker serves: the weights do not know the panel.
+        with torch.device("meta"):
+            encoder = build_encoder("virtues", 1, options={**options_of(tensors), "markers": ["P68431"]})
+        matched = match(encoder, tensors)
+    except NucplanError as error:
+        return Identity(f"{kind} that cannot be loaded: {str(error).rstrip('.')}", nearest=CARDS["virtues"])
     if matched.complete:
         return Identity(kind, (CARDS["virtues"],), matched=matched)
     return Identity(kind, nearest=CARDS["virtues"], matched=matched)
@@ -214,9 +226,8 @@ def _shape(tensors: Mapping[str, Tensor], dialect: Dialect) -> str:
     return "an unknown ViT of width {width}, {depth} blocks and patch {patch}".format(**measures)
 
 
-def _statistics(weights: WeightsFile) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Mean and deviation that CellViT's settings state."""
-    mean, std = (weights.config.get(f"transformations.normalize.{key}") for key in ("mean", "std"))
-    if mean is None or std is None:
-        return None, None
-    return tuple(map(float, mean)), tuple(map(float, std))
+def _statistics(weights: WeightsFile) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of a CellViT: 0.5 where its settings do not say otherwise, as published."""
+    stated = (weights.config.get(f"transformations.normalize.{key}") or HALF[0] for key in ("mean", "std"))
+    mean, std = (tuple(map(float, values)) for values in stated)
+    return mean, std

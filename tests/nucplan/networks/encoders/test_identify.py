@@ -102,10 +102,16 @@ def test_virtues_is_told_with_its_dialect(dialect, said):
     state |= {f"{block}.{name}": getattr(rotary_table(50, 4), name)() for name in ("sin", "cos")}
     for ours, theirs in dialect.items():
         state = {name.replace(ours, theirs): tensor for name, tensor in state.items()}
-    identity = identify(weights({f"encoder.{name}": tensor for name, tensor in state.items()}))
+    tensors = {f"encoder.{name}": tensor for name, tensor in state.items()}
+    identity = identify(weights(tensors))
     assert names(identity) == ["virtues"]
     assert said in identity.kind
     assert identity.matched.complete
+    foreign = identify(
+        weights({f"encoder.{name}": tensor for name, tensor in state.items()} | {"lora": torch.zeros(1)})
+    )
+    assert not foreign.cards
+    assert "'lora' is no tensor of a VirTues encoder" in foreign.kind
 
 
 def test_what_nearly_fits_is_compared_with_the_nearest():
