@@ -46,13 +46,17 @@ def _is_shared(names: set[str], arch: str) -> bool:
 
 
 def _is_star(names: set[str], arch: str) -> bool:
-    pattern = r"star_?dist|cpp_?net|cpp|dist_(map_)?decoder"
+    pattern = r"star_?dist|cpp|dist_(map_)?decoder"
     return any(re.search(pattern, name, re.IGNORECASE) for name in (arch, *(n.split(".")[0] for n in names)))
 
 
 def _is_encoder(names: set[str], _arch: str) -> bool:
     blocks = any(re.search(r"(^|\.)(blocks|layers?)\.\d+\.", name) for name in names)
     return blocks and not any(name.startswith(("decoder0.", "nuclei_")) for name in names)
+
+
+def _has_adapters(names: set[str], _arch: str) -> bool:
+    return any(".Adapter." in name for name in names)
 
 
 def _is_unrelated(names: set[str], _arch: str) -> bool:
@@ -82,7 +86,11 @@ OTHERS: tuple[tuple[str, Test], ...] = (
     (
         "is SAM-Med2D's encoder and no CellViT; start a training from it with nucplan_train --encoder sam-med2d "
         "--weights",
-        lambda names, arch: _is_encoder(names, arch) and any(".Adapter." in name for name in names),
+        lambda names, arch: _is_encoder(names, arch) and _has_adapters(names, arch),
+    ),
+    (
+        "is a CellViT on SAM-Med2D's encoder, whose adapters nucplan's CellViT has not; give one on SAM itself",
+        _has_adapters,
     ),
     (
         "is an encoder without CellViT's decoder; start a training from it with nucplan_train --encoder NAME --weights",

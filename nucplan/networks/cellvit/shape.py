@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +110,11 @@ def shape_of(tensors: Mapping[str, Tensor], arch: str | None, config: Mapping[st
             f"'encoder.pos_embed' has {table.shape[1]} entries, which are no square grid and {1 + registers} tokens"
         )
     depth = _depth(tensors)
-    heads = config.get("model.num_heads") or _heads(tensors, kind, channels)
+    heads = _heads(tensors, kind, channels)
+    if arch == "CellViT":
+        # The one class whose sizes are settings.
+        heads = config.get("model.num_heads", heads)
+        _refuse_other_taps(config.get("model.extract_layers"), depth)
     if channels % heads:
         raise ValueError(f"{channels} channels cannot be cut into {heads} heads")
     window, global_blocks = _windows(tensors, depth, grid) if kind == SAM else (0, ())
@@ -143,6 +147,11 @@ def _depth(tensors: Mapping[str, Tensor]) -> int:
     if not depth or depth % 4:
         raise ValueError(f"the encoder has {depth} blocks, which are not four equal parts")
     return depth
+
+
+def _refuse_other_taps(taps: Sequence[int] | None, depth: int) -> None:
+    if taps is not None and list(taps) != [depth // 4 * k for k in (1, 2, 3, 4)]:
+        raise ValueError(f"its decoder reads the blocks {', '.join(map(str, taps))}, not four equal parts of {depth}")
 
 
 def _heads(tensors: Mapping[str, Tensor], kind: str, channels: int) -> int:

@@ -110,6 +110,10 @@ OTHERS = {
         None,
         ["image_encoder.blocks.0.attn.qkv.weight", "image_encoder.blocks.0.Adapter.norm.weight"],
     ),
+    "a CellViT on SAM-Med2D's": (
+        "CellViTSAM",
+        ["encoder.blocks.0.Adapter.norm.weight", "decoder0.0.block.0.bias"],
+    ),
     "an encoder without": (None, ["blocks.0.attn.qkv.weight", "cls_token"]),
     "nothing in it is a CellViT's": (None, ["layer1.conv1.weight", "fc.weight"]),
     "no named tensors": (None, []),
@@ -123,7 +127,7 @@ def test_other_files_are_named_with_a_way_out(read, name, says_it):
     content = {"arch": arch} if arch is not None and says_it else {}
     with pytest.raises(NucplanError, match=f"cellvit.pth .*{name}.*; ") as caught:
         read({key: torch.zeros(1) for key in keys}, **content)
-    assert ("--encoder sam-med2d" in str(caught.value)) == ("SAM-Med2D" in name)
+    assert ("--encoder sam-med2d" in str(caught.value)) == (name == "SAM-Med2D's encoder")
 
 
 def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path):
@@ -200,3 +204,10 @@ def test_a_plain_cellvit_has_the_heads_that_its_settings_say(read, cellvit_files
     shapes = cellvit_files.shapes_of(cellvit_files.TINY["CellViT256"])
     model, _ = read(without_memory(shapes), arch="CellViT", config={"model.num_heads": 4})
     assert {block.attn.num_heads for block in model.encoder.blocks} == {4}
+
+
+def test_a_plain_cellvit_that_is_tapped_elsewhere_is_refused(read, cellvit_files):
+    tensors = without_memory(cellvit_files.shapes_of(cellvit_files.TINY["CellViT256"]))
+    read(tensors, arch="CellViT", config={"model.extract_layers": [1, 2, 3, 4]})
+    with pytest.raises(NucplanError, match="reads the blocks 1, 1, 2, 4, not four equal parts of 4; "):
+        read(tensors, arch="CellViT", config={"model.extract_layers": [1, 1, 2, 4]})
