@@ -79,8 +79,6 @@ def _statistics(
     """Mean, deviation and what was assumed about them."""
     if identity.mean is not None:
         return identity.mean, identity.std, None
-    if identity.cards and identity.cards[0].layout == "cellvit":
-        return identity.cards[0].mean, identity.cards[0].std, None
     known = {(other.mean, other.std) for other in identity.cards if other.name in CARDS}
     named = card.name in CARDS and {(card.mean, card.std)}
     for found in (named, known):

@@ -65,9 +65,8 @@ def meta_layout(state: State, chunks: int | None = None) -> State:
         renamed = {name.replace(theirs, ours): tensor for name, tensor in renamed.items()}
     if chunks is None:
         return renamed
-    return {
-        re.sub(r"^blocks\.(\d+)\.", lambda m: f"blocks.{int(m[1]) // chunks}.{m[1]}.", n): t for n, t in renamed.items()
-    }
+    numbered = re.compile(r"^blocks\.(\d+)\.")
+    return {numbered.sub(lambda m: f"blocks.{int(m[1]) // chunks}.{m[1]}.", n): t for n, t in renamed.items()}
 
 
 def raw_sam(state: State) -> State:
@@ -82,8 +81,5 @@ def raw_sam(state: State) -> State:
         for pattern, replacement in rules:
             name = re.sub(pattern, replacement, name)
         renamed[name] = tensor
-    beside = {
-        "prompt_encoder.no_mask_embed.weight": torch.zeros(1, 4),
-        "mask_decoder.iou_token.weight": torch.zeros(1, 4),
-    }
-    return renamed | beside
+    beside = ("prompt_encoder.no_mask_embed.weight", "mask_decoder.iou_token.weight")
+    return renamed | {name: torch.zeros(1, 4) for name in beside}

@@ -9,6 +9,7 @@ import torch
 
 from nucplan.networks.encoders.choice import choose_encoder
 from nucplan.networks.encoders.identify import Identity, identify
+from nucplan.networks.encoders.marker_transformer import rotary_table
 from nucplan.networks.encoders.registry import build_encoder
 from nucplan.networks.weights_file import WeightsFile
 
@@ -66,16 +67,14 @@ def test_the_encoder_of_a_whole_cellvit_is_used_to_the_last_tensor(name):
     sizes, count = PUBLISHED[name]
     tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes_of(sizes).items()}
     assert len(tensors) == count
-    identity = identify(weights(tensors, arch=sizes.arch, config={"transformations.normalize.mean": [0.4, 0.5, 0.6],
-                                                                  "transformations.normalize.std": [0.1, 0.2, 0.3]}))  # fmt: skip
+    said = {"transformations.normalize.mean": [0.4, 0.5, 0.6], "transformations.normalize.std": [0.1, 0.2, 0.3]}
+    identity = identify(weights(tensors, arch=sizes.arch, config=said))
     assert names(identity) == [CELLVIT[name]]
     assert sizes.arch in identity.kind
     assert identity.matched.complete
     beside = set(identity.matched.dispensable)
     assert len(identity.matched.used) + len(beside) == count
-    assert not [
-        key for key in beside if key.startswith("encoder.") and not key.startswith(("encoder.head", "encoder.neck"))
-    ]
+    assert {key.split(".")[1] for key in beside if key.startswith("encoder.")} <= {"head", "neck"}
     assert (identity.mean, identity.std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
 
 
@@ -91,6 +90,22 @@ def test_other_kinds_are_named_and_fill_nothing(keys, kind):
     identity = identify(weights(dict.fromkeys(keys, torch.zeros(3))))
     assert identity.kind.startswith(kind)
     assert not identity.cards
+
+
+@pytest.mark.parametrize(
+    ("dialect", "said"), [({}, "release"), ({"prior_embedding_encoder": "protein_encoder"}, "preprint")]
+)
+def test_virtues_is_told_with_its_dialect(dialect, said):
+    options = {"dim": 16, "feedforward": 32, "heads": 2, "marker_dim": 8, "patch": 4, "pattern": "hv", "rope": [0]}
+    state = dict(build_encoder("virtues", 1, depth=2, options={**options, "markers": ["P68431"]}).body.state_dict())
+    block = "encoder.0.encoder_layer.multi_head_attention.pos_emb.rope1d"
+    state |= {f"{block}.{name}": getattr(rotary_table(50, 4), name)() for name in ("sin", "cos")}
+    for ours, theirs in dialect.items():
+        state = {name.replace(ours, theirs): tensor for name, tensor in state.items()}
+    identity = identify(weights({f"encoder.{name}": tensor for name, tensor in state.items()}))
+    assert names(identity) == ["virtues"]
+    assert said in identity.kind
+    assert identity.matched.complete
 
 
 def test_what_nearly_fits_is_compared_with_the_nearest():

@@ -93,9 +93,15 @@ def test_a_timm_name_works_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("UNI", "uni"), ("virchow-2", "virchow2"), ("h-optimus", "h-optimus-0"), ("kaiko", "kaiko-s16"),
-                         ("vit_smal_patch16_224", "vit_small_patch16_224")],
-)  # fmt: skip
+    ("typed", "meant"),
+    [
+        ("UNI", "uni"),
+        ("virchow-2", "virchow2"),
+        ("h-optimus", "h-optimus-0"),
+        ("kaiko", "kaiko-s16"),
+        ("vit_smal_patch16_224", "vit_small_patch16_224"),
+    ],
+)
 def test_an_unknown_name_is_answered_with_those_like_it(typed, meant):
     with pytest.raises(NucplanError, match=f"'{typed}'; did you mean .*{meant}[,?]"):
         find_card(typed)
