@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -124,8 +124,8 @@ class CellVTA(Encoder):
             first = tap + 1
         return taps, [finest, *split_levels(pyramid, grids)]
 
-    def sources(self, tensors: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
-        return self.encoder.sources(tensors, name)
+    def sources(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        return self.encoder.sources(tensors, names)
 
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.encoder.converted(tensors)
