@@ -71,7 +71,8 @@ def _command(arguments: argparse.Namespace) -> None:
     models, folds = selected(dataset, arguments)
     rows, classes = ensembles(dataset, models, folds), SharedClasses.of(source, target)
     counts = _scored(target, models, rows, classes, enlargement(source, target), choose_device(arguments.device))
-    cases, part = target.cases(annotated_part(target)), annotated_part(target)
+    part = annotated_part(other)
+    cases = target.cases(part)
     content = {
         "dataset": dataset.folder_name,
         "to": other.folder_name,
@@ -106,7 +107,7 @@ def _scored(
     from trainers.out_of_fold.scores import reference_areas
 
     # As the target's own models are scored.
-    part, width = annotated_part(target), boundary_distance(reference_areas(target))
+    part, width = annotated_part(target.dataset), boundary_distance(reference_areas(target))
     networks = open_networks(models, rows, device)
     found: dict[str, list[ImageCounts]] = {row.name: [] for row in rows}
     for case in common.progress(target.cases(part), f"{target.dataset.name}, {part}"):
@@ -130,7 +131,7 @@ def _counts_of_rows(
     from nucplan.workflow.transfer import annotated_part
     from trainers.ensemble_rows import nuclei_of_rows
 
-    part = annotated_part(target)
+    part = annotated_part(target.dataset)
     reference, ignored = target.instances(case, part), target.ignored(case, part)
     true = classes.annotated(reference, target.classes_map(case, part))
     for found in nuclei_of_rows(target.image(case, part), networks, rows, scale):

@@ -31,6 +31,7 @@ from nucplan.workflow.names import (
     transfer_name,
     transferring_name,
 )
+from nucplan.workflow.transfer import annotated_part
 
 # Images, a plan and a training on a GPU leave room for the rest of the process in this.
 PROCESS_GIB = 4
@@ -198,8 +199,7 @@ class Study:
 
     def _transfer(self, dataset: Dataset, other: Dataset, choice: Job) -> Job:
         """Scores of another dataset, of whose test part where it has one."""
-        part = "Ts" if _holds_files(other.part("images", "Ts")) else "Tr"
-        inputs = (*choice.inputs, *choice.outputs, other.dataset_json, *_files(other, part))
+        inputs = (*choice.inputs, *choice.outputs, other.dataset_json, *_files(other, annotated_part(other)))
         words = [str(dataset.id), "--to", str(other.id), *self._networks(self.folds)]
         output = self.transfer_file(dataset, other)
         return self._scoring(transferring_name(dataset, other), "score_transfer", words, inputs, output)

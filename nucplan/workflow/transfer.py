@@ -8,11 +8,14 @@ from nucplan.errors import NucplanError
 
 if TYPE_CHECKING:
     from nucplan.datasets.raw import Part, RawDataset
+    from nucplan.layout import Dataset
 
 
-def annotated_part(raw: RawDataset) -> Part:
-    """The test part where there is one, else the training part: models of another dataset have seen neither."""
-    return "Ts" if raw.cases("Ts") else "Tr"
+def annotated_part(dataset: Dataset) -> Part:
+    """The test part where it is annotated, else the training part: models of another dataset have seen neither."""
+    annotated = dataset.part("instances", "Ts")
+    # nnU-Net's test images need no labels.
+    return "Ts" if annotated.is_dir() and any(path.name[0] != "." for path in annotated.iterdir()) else "Tr"
 
 
 def enlargement(source: RawDataset, target: RawDataset) -> float:
@@ -40,11 +43,15 @@ def refuse_unfit(source: RawDataset, target: RawDataset) -> None:
     Raises
     ------
     NucplanError
-        If ``target`` has no image, other channels or markers, or a pixel size out of reach.
+        If ``target`` has no image, one without annotation, other channels or markers, or a pixel size out of reach.
     """
-    mine, other = source.info, target.info
-    if not target.cases(annotated_part(target)):
+    mine, other, part = source.info, target.info, annotated_part(target.dataset)
+    cases = target.cases(part)
+    if not cases:
         raise NucplanError(f"{target.dataset.raw} holds no image to score; convert it anew, or leave it out.")
+    absent = next((path for case in cases if not (path := target.instances_path(case, part)).is_file()), None)
+    if absent is not None:
+        raise NucplanError(f"{absent} is missing, so its image cannot be scored; convert the dataset anew.")
     if len(mine.channel_names) != len(other.channel_names) or _differ(mine.markers, other.markers):
         raise NucplanError(
             f"The models of {source.dataset.folder_name} are for {_channels(source)}, and the images of "

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from ast import literal_eval
+
+import numpy as np
 import pytest
 import torch
 
@@ -51,3 +56,12 @@ def test_the_peak_memory_of_a_process_holds_what_it_has_allocated():
     assert after["peak_memory_of"] == "process"
     del held
     assert after["peak_memory_bytes"] > before["peak_memory_bytes"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_the_peak_memory_of_a_process_begins_anew_with_its_program():
+    # More than a process of torch alone holds, and written to, so that it is really there.
+    held = np.ones(2**30, np.uint8)
+    code = "import torch; from nucplan.devices import peak_memory as p; print(p(torch.device('cpu')))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert literal_eval(found)["peak_memory_bytes"] < held.size

@@ -51,6 +51,9 @@ def test_a_machine_that_slows_down_changes_no_ratio():
     found = ratios(3 * steady * slowing, steady * slowing)
     assert found == pytest.approx({"times_baseline": 3, "times_baseline_of_maps": 3})
     assert ratios(steady, steady) == {"times_baseline": 1, "times_baseline_of_maps": 1}
+    # Something else ran while one config had its turns of a round.
+    disturbed = np.array([1, 1, 20, 1, 1])[:, None, None]
+    assert ratios(3 * steady * disturbed, steady) == pytest.approx(found)
 
 
 def test_the_network_and_the_decoder_are_told_apart():

@@ -35,7 +35,9 @@ def raw_dataset(root: Path, name: str, **changes) -> Dataset:
     write_json(made.dataset_json, content | changes)
     for part in ("Tr", "Ts"):
         made.part("images", part).mkdir()
+    made.part("instances").mkdir()
     (made.part("images") / "a_0000.png").touch()
+    (made.part("instances") / "a.tif").touch()
     return made
 
 
@@ -70,6 +72,7 @@ def test_injection_blocks_go_to_the_trainings_of_cellvta_alone_and_into_the_name
         assert f"Adapted__nucplanPlans_inject1-2{suffix}__2d" in str(adapted.outputs[0])
         baseline = job(asked, f"train/Dataset001_A/baseline/{seed}fold_0")
         assert "--injection-blocks" not in baseline.command
+        assert (adapted.plan.variant, baseline.plan.variant) == (True, False)
         assert f"Baseline__nucplanPlans{suffix}__2d" in str(baseline.outputs[0])
     for name in ("choose", "cost"):
         given = follows(job(asked, f"{name}/Dataset001_A").command, "--plans")
@@ -96,8 +99,7 @@ def test_a_dataset_that_is_planned_at_another_scale_is_planned_anew(dataset, pla
     for path in (dataset.plans(), dataset.made_from()):
         write_json(path, {})
     plan(dataset.plans(), planned, overridden=True)
-    for kind in ("labels", "instances"):
-        dataset.part(kind).mkdir()
+    dataset.part("labels").mkdir()
     for path in (dataset.plans(), dataset.made_from()):
         path.touch()
     assert job(study(dataset), "plan/Dataset001_A").done
@@ -129,6 +131,9 @@ def test_a_transfer_waits_for_the_choice_and_reads_the_images_of_the_other_datas
     assert "choose/Dataset001_A" in [needed.name for needed in prerequisites(jobs)[transfer.name]]
     assert other.part("images") / "a_0000.png" in transfer.inputs
     (other.part("images", "Ts") / "b_0000.png").touch()
+    assert other.part("images") / "a_0000.png" in job(asked, transfer.name).inputs
+    other.part("instances", "Ts").mkdir()
+    (other.part("instances", "Ts") / "b.tif").touch()
     inputs = job(asked, transfer.name).inputs
     assert other.part("images", "Ts") / "b_0000.png" in inputs
     assert other.part("images") / "a_0000.png" not in inputs
@@ -171,6 +176,7 @@ def test_the_words_of_a_grid_ask_for_the_same_grid(dataset, tmp_path, monkeypatc
         (("--transfer-to", "Grey"), "the images of Dataset003_Grey have 1 channel(s) (DNA); leave it out"),
         (("--transfer-to", "Far"), "says 50 um per pixel and"),
         (("--transfer-to", "Empty"), "holds no image to score"),
+        (("--transfer-to", "Bare"), "a.tif is missing, so its image cannot be scored"),
         (("--injection-blocks", "1,2"), "--injection-blocks is about the config cellvta"),
         (("--injection-blocks", "0,1"), "counts from 1"),
         (("--injection-blocks", "5"), "different numbers from 0 to 4"),
@@ -181,6 +187,7 @@ def test_options_that_cannot_be_meant_are_refused_before_any_work(dataset, tmp_p
     raw_dataset(tmp_path, "Dataset003_Grey", channel_names={"0": "DNA"})
     raw_dataset(tmp_path, "Dataset004_Far", nuclei={"mpp": 50})
     (raw_dataset(tmp_path, "Dataset005_Empty").part("images") / "a_0000.png").unlink()
+    (raw_dataset(tmp_path, "Dataset006_Bare").part("instances") / "a.tif").unlink()
     assert main(["A", "--configs", "baseline", *options, "--root", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert part in error
