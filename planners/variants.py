@@ -139,8 +139,12 @@ def use_weights(
         The highest possible intensity.
     """
     from nucplan.networks.encoders.choice import choose_encoder
+    from nucplan.networks.encoders.registry import find_card
     from nucplan.networks.weights_file import read_weights_file
 
+    if encoder is not None:
+        # A wrong name is told before a file of some gigabytes is read.
+        find_card(encoder)
     choice = choose_encoder(read_weights_file(weights), encoder, architecture["encoder"])
     _refuse_encoder_of_markers(choice.encoder)
     suffixes = [] if choice.encoder == architecture["encoder"] else [choice.encoder.replace("/", "-")]

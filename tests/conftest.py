@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -106,3 +107,15 @@ def mounted() -> Iterator[Callable[[Path, str], Path]]:
     yield mount
     for folder in folders:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def cellvit_files() -> ModuleType:
+    """What writes checkpoints as CellViT's authors publish them, see `tests/nucplan/networks/cellvit/templates.py`."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    path = Path(__file__).parent / "nucplan" / "networks" / "cellvit" / "templates.py"
+    spec = spec_from_file_location("cellvit_templates", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

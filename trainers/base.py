@@ -23,6 +23,7 @@ from nucplan.checkpoints import (
     restore_random_state,
     save_checkpoint,
 )
+from nucplan.datasets.raw import parse_labels
 from nucplan.devices import usable_cores
 from nucplan.errors import NucplanError
 from nucplan.files import atomic_files
@@ -31,7 +32,7 @@ from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
 from nucplan.markers.embeddings import available, read_embeddings
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
-from nucplan.networks.weights import load_encoder_weights
+from nucplan.networks.start import load_weights
 from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts, class_counts
 from nucplan.plans import decision, panel_decision
 from nucplan.precision import mixed_precision
@@ -111,8 +112,9 @@ class NucleusTrainer(nnUNetTrainer):
         super().initialize()
         weights = self.plan.get("weights")
         if weights is not None:
-            report = load_encoder_weights(self.network.encoder.plain, Path(weights["file"]))
-            self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
+            names, _ = parse_labels(self.dataset_json["labels"], Path("dataset.json"))
+            for report in load_weights(self.network, weights, names):
+                self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
         if weights is not None and "marker_embeddings" in weights:
             file = Path(self.preprocessed_dataset_folder_base) / weights["marker_embeddings"]
             self.network.encoder.plain.fill_table(read_embeddings(file, available(file)))

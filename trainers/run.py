@@ -17,7 +17,7 @@ from nucplan.files import read_json, write_json
 from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset, require_plan
 from nucplan.locks import fold_lock
 from nucplan.networks.nucleus_net import NucleusNet
-from nucplan.networks.weights import load_encoder_weights
+from nucplan.networks.start import load_weights
 from nucplan.origin import TrainedOn, training_data
 from nucplan.plans import essence
 from nucplan.precision import precision_name
@@ -60,7 +60,7 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
 
 
 def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> None:
-    """Build the network of ``plans`` without memory for its weights, and try the weights file on its encoder."""
+    """Build the network of ``plans`` without memory for its weights, and try the weights file on it."""
     info = RawDataset(dataset).info
     arguments = trainer_type.network_arguments(plans)
     with torch.device("meta"):
@@ -75,7 +75,7 @@ def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> 
         with warnings.catch_warnings():
             # torch says that nothing is copied, which is the point.
             warnings.simplefilter("ignore", UserWarning)
-            load_encoder_weights(network.encoder.plain, Path(weights["file"]))
+            load_weights(network, weights, info.class_names)
 
 
 def train_fold(

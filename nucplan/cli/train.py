@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--weights",
         metavar="FILE",
-        help="its pretrained weights, or hf-hub:OWNER/NAME in the local cache; the encoder is then frozen, and needs no "
-        "name where the file tells (nucplan_encoder check FILE)",
+        help="its pretrained weights, or hf-hub:OWNER/NAME in the local cache; the encoder is then frozen; it "
+        "needs no name where the file tells (nucplan_encoder check FILE)",
     )
     made.add_argument("--train-encoder", action="store_true", help="go on training the pretrained encoder")
     made.add_argument(

@@ -67,7 +67,8 @@ def match(encoder: Encoder, tensors: Mapping[str, Tensor]) -> Match:
         for name, tensor in fitting.items()
         if tensor.shape != wanted[name].shape
     }
-    sources = [part for name in wanted if name not in found for part in encoder.sources(tensors, name)]
+    unfilled = encoder.sources(tensors, [name for name in wanted if name not in found])
+    sources = [part for parts in unfilled.values() for part in parts]
     # Queries without their keys fill nothing, and are not what is wrong.
     bare = {name: _bare(name) for name in found}
     rest = [name for name in found if name not in wanted and _in_file(name, tensors) not in sources]

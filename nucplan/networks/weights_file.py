@@ -33,7 +33,7 @@ class WeightsFile:
     arch
         The class name that CellViT's files state; None elsewhere.
     config
-        CellViT's flat settings; empty elsewhere.
+        CellViT's settings under dotted names; empty elsewhere.
     """
 
     path: Path
@@ -76,13 +76,21 @@ def read_weights_file(file: Path) -> WeightsFile:
         raise NucplanError(f"{file} holds no named tensors; give the encoder's state dict.")
     arch, config = outer.get("arch"), outer.get("config")
     return WeightsFile(
-        file, tensors, arch if isinstance(arch, str) else None, config if isinstance(config, dict) else {}
+        file, tensors, arch if isinstance(arch, str) else None, flattened(config) if isinstance(config, dict) else {}
     )
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
     """The tensors alone, see `read_weights_file`."""
     return dict(read_weights_file(file).tensors)
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings under dotted names, as most of CellViT's files have them already."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _is_filled(value: object) -> bool:

@@ -45,3 +45,25 @@ def test_pretrained_weights_are_tapped_over_all_blocks_of_their_encoder(tmp_path
 
 def test_the_plan_itself_keeps_its_taps() -> None:
     assert network_of(derive_plans(plans(), Variant(seed=3))).encoder.taps == [1, 2, 3, 5]
+
+
+def test_weights_without_a_name_bring_their_encoder_and_its_colours(tmp_path: Path) -> None:
+    weights = tmp_path / "any.safetensors"
+    save_file(TimmViT("vit_small_patch16_224", 3).vit.state_dict(), weights)
+    derived = derive_plans(plans(), Variant(weights=weights))
+    architecture = derived["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    # HIPT's and kaiko's are the same architecture with the same colours.
+    assert architecture["encoder"] == "hipt-vit256"
+    assert architecture["input_mean"] == architecture["input_std"] == [127.5] * 3
+    assert "Commons Clause" in derived["nucplan"]["weights"]["licence"]
+    assert derived["plans_name"].startswith("nucplanPlans_hipt-vit256_weights")
+    assert network_of(derived).encoder.channels == 384
+
+
+def test_the_encoder_of_a_cellvit_sees_the_colours_of_its_own_training(tmp_path: Path, cellvit_files) -> None:
+    # With LayerScale, as DINOv2's encoders that are trained on ImageNet's colours, and CellViT's are not.
+    file = cellvit_files.write_checkpoint(tmp_path / "a.pth", cellvit_files.TINY["UNI"])
+    derived = derive_plans(plans(), Variant(weights=file, with_decoder=True))
+    architecture = derived["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    assert architecture["input_mean"] == architecture["input_std"] == [127.5] * 3
+    assert architecture["decoder"] == "cellvit"

@@ -97,15 +97,36 @@ def open_cellvit(path: Path) -> CellViTFile:
     NucplanError
         If it is unreadable, or another kind of file.
     """
+    file = _opened(path)
+    refuse_others(path, set(file.tensors), file.arch)
+    return file
+
+
+def input_statistics(path: Path) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation per RGB channel that a CellViT was trained with; None for another kind of file.
+
+    Published CellViTs were trained with 0.5 whatever their encoders were pretrained with.
+
+    Raises
+    ------
+    NucplanError
+        If the file is unreadable.
+    """
+    file = _opened(path)
+    if not any(name.startswith("decoder0.") for name in file.tensors):
+        return None
+    return list(_statistics(file.config, "mean")), list(_statistics(file.config, "std"))
+
+
+def _opened(path: Path) -> CellViTFile:
     content = read_content(path)
-    arch, config, state = None, {}, content
-    if isinstance(content, dict):
-        arch = content.get("arch") if isinstance(content.get("arch"), str) else None
-        config = _flat(content["config"]) if isinstance(content.get("config"), dict) else {}
-        state = next((content[key] for key in CONTAINERS if isinstance(content.get(key), dict)), content)
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
-    refuse_others(path, set(tensors), arch)
-    return CellViTFile(path, tensors, arch, config)
+    content = content if isinstance(content, dict) else {}
+    arch, config = content.get("arch"), content.get("config")
+    state = next((content[key] for key in CONTAINERS if isinstance(content.get(key), dict)), content)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return CellViTFile(
+        path, tensors, arch if isinstance(arch, str) else None, _flat(config) if isinstance(config, dict) else {}
+    )
 
 
 def cellvit_shape(file: CellViTFile) -> CellViTShape:

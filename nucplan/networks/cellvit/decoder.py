@@ -141,9 +141,10 @@ class CellViTDecoder(SharedSkips):
 
     def __init__(self, tap_channels: int, tap_strides: Sequence[int], in_channels: int) -> None:
         if set(tap_strides) != {STRIDE}:
+            come = ", ".join(map(str, tap_strides))
             raise NucplanError(
-                f"CellViT's decoder reads maps of stride {STRIDE}, this encoder's have {', '.join(map(str, tap_strides))}; "
-                "leave --with-decoder out, or take another encoder or config."
+                f"CellViT's decoder reads maps of stride {STRIDE}, this encoder's have {come}; leave --with-decoder "
+                "out, or take another encoder or config."
             )
         super().__init__(tap_channels, in_channels)
         self.nuclei_type_maps_decoder = Branch(tap_channels)

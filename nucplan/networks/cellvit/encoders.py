@@ -91,16 +91,15 @@ def dino_positions(table: Tensor, rows: int, columns: int) -> Tensor:
 
 
 class SamMlp(nn.Module):
-    """The MLP of SAM's blocks under SAM's names, with timm's arguments."""
+    """The MLP of SAM's blocks, under SAM's names."""
 
-    def __init__(self, in_features: int, hidden_features: int, act_layer: type[nn.Module], drop: float = 0.0) -> None:
+    def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(in_features, hidden_features)
-        self.act = act_layer()
-        self.lin2 = nn.Linear(hidden_features, in_features)
+        self.lin1 = nn.Linear(channels, hidden)
+        self.lin2 = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lin2(self.act(self.lin1(x)))
+        return self.lin2(functional.gelu(self.lin1(x)))
 
 
 class SamEncoder(VisionTransformerSAM):
@@ -114,16 +113,16 @@ class SamEncoder(VisionTransformerSAM):
             embed_dim=shape.channels,
             depth=shape.depth,
             num_heads=shape.heads,
-            mlp_ratio=(shape.hidden + 0.5) / shape.channels,
             use_rel_pos=True,
             window_size=shape.window,
             global_attn_indexes=shape.global_blocks,
             neck_chans=shape.neck,
-            mlp_layer=SamMlp,
             # SAM's own; timm's models of SAM have torch's 1e-5.
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
         )
         self.shape = shape
+        for block in self.blocks:
+            block.mlp = SamMlp(shape.channels, shape.hidden)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         x = self.patch_embed.proj(images).permute(0, 2, 3, 1)

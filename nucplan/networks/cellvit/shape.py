@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,8 @@ def shape_of(tensors: Mapping[str, Tensor], arch: str | None, config: Mapping[st
     channels, patch = projection.shape[0], projection.shape[-1]
     fc1, fc2 = ("lin1", "lin2") if kind == SAM else ("fc1", "fc2")
     hidden = len(tensors[f"encoder.blocks.0.mlp.{fc1}.weight"])
-    registers = tensors["encoder.reg_token"].shape[1] if "encoder.reg_token" in tensors else 0
+    has_registers = arch == "CellViTVirchow2" or "encoder.reg_token" in tensors
+    registers = tensors["encoder.reg_token"].shape[1] if has_registers else 0
     table = tensors["encoder.pos_embed"]
     grid = table.shape[1] if kind == SAM else math.isqrt(table.shape[1] - 1 - registers)
     if kind != SAM and grid**2 + 1 + registers != table.shape[1]:
@@ -112,7 +114,8 @@ def shape_of(tensors: Mapping[str, Tensor], arch: str | None, config: Mapping[st
     if channels % heads:
         raise ValueError(f"{channels} channels cannot be cut into {heads} heads")
     window, global_blocks = _windows(tensors, depth, grid) if kind == SAM else (0, ())
-    tissue_head = "classifier_head.bias" if kind == SAM else "encoder.head.bias"
+    head = "classifier_head" if kind == SAM else "encoder.head"
+    tissues = [len(tensors[name]) for name in (f"{head}.weight", f"{head}.bias") if name in tensors]
     return CellViTShape(
         kind=kind,
         channels=channels,
@@ -128,14 +131,16 @@ def shape_of(tensors: Mapping[str, Tensor], arch: str | None, config: Mapping[st
         neck=len(tensors["encoder.neck.0.weight"]) if kind == SAM else 0,
         classes=len(tensors[TYPES]),
         binary=len(tensors[BINARY]),
-        tissues=len(tensors[tissue_head]) if tissue_head in tensors else 0,
+        tissues=max(tissues, default=0),
     )
 
 
 def _depth(tensors: Mapping[str, Tensor]) -> int:
-    blocks = {int(found[1]) for name in tensors if (found := re.match(r"encoder\.blocks\.(\d+)\.", name))}
-    depth = 1 + max(blocks)
-    if depth % 4:
+    found = (re.match(r"encoder\.blocks\.(\d+)\.", name) for name in tensors)
+    sizes = Counter(int(block[1]) for block in found if block)
+    # One stray tensor makes no block.
+    depth = 1 + max((block for block, size in sizes.items() if size > 1), default=-1)
+    if not depth or depth % 4:
         raise ValueError(f"the encoder has {depth} blocks, which are not four equal parts")
     return depth
 

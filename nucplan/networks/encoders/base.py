@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -63,9 +63,9 @@ class Encoder(nn.Module, ABC):
         They come out of their containers, but with all prefixes. What the file holds beside the encoder keeps its name.
         """
 
-    def sources(self, tensors: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
-        """The names under which a file with these tensors has, or should have, what fills ``name`` of ``body``."""
-        return (name,)
+    def sources(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """For ``names`` of ``body``: the names under which a file with these tensors has, or should have, each."""
+        return {name: (name,) for name in names}
 
     def dispensable(self, name: str) -> bool:
         """Whether a tensor that ``body`` has no place for may be left out, as a classifier or a mask token may."""

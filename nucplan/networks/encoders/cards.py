@@ -69,7 +69,11 @@ LAYER_SCALE = {"init_values": 1e-5}
 SWIGLU = {"mlp_layer": "swiglu_packed", "act_layer": "silu"}
 VIRCHOW = LAYER_SCALE | SWIGLU | {"mlp_ratio": 5.3375}
 SWIGLU_8_3 = SWIGLU | {"mlp_ratio": 5.33334}
-UNI2 = LAYER_SCALE | SWIGLU_8_3 | {"embed_dim": 1536, "num_heads": 24, "reg_tokens": 8, "no_embed_class": True}
+UNI2 = (
+    LAYER_SCALE
+    | SWIGLU_8_3
+    | {"depth": 24, "embed_dim": 1536, "num_heads": 24, "reg_tokens": 8, "no_embed_class": True}
+)
 GIGAPATH = SWIGLU_8_3 | AT_224 | {"patch_size": 16, "embed_dim": 1536, "num_heads": 24}
 
 HIBOU_L = SWIGLU | {"mlp_ratio": 5.34375} | AT_224

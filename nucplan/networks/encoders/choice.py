@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.cards import CARDS, IMAGENET, EncoderCard
@@ -58,7 +58,7 @@ def choose_encoder(weights: WeightsFile, asked: str | None, planned: str) -> Enc
 
 
 def _from_file(weights: WeightsFile, identity: Identity, planned: str) -> str:
-    if not identity.cards or find_card(planned).architecture in {card.architecture for card in identity.cards}:
+    if not identity.cards or architecture(find_card(planned)) in map(_unscaled, identity.cards):
         return planned
     if len({architecture(card) for card in identity.cards}) > 1:
         names = " or ".join(card.name for card in identity.cards)
@@ -68,14 +68,17 @@ def _from_file(weights: WeightsFile, identity: Identity, planned: str) -> str:
     return identity.cards[0].name
 
 
+def _unscaled(card: EncoderCard) -> str:
+    """Its architecture; what has no name but timm's takes LayerScale as the file has it."""
+    return architecture(card if card.name in CARDS else replace(card, options={}))
+
+
 def _statistics(
     card: EncoderCard, identity: Identity, scaled: bool
 ) -> tuple[Sequence[float] | None, Sequence[float] | None, str | None]:
     """Mean, deviation and what was assumed about them."""
     if identity.mean is not None:
         return identity.mean, identity.std, None
-    if identity.cards and identity.cards[0].layout == "cellvit":
-        return identity.cards[0].mean, identity.cards[0].std, None
     known = {(other.mean, other.std) for other in identity.cards if other.name in CARDS}
     named = card.name in CARDS and {(card.mean, card.std)}
     for found in (named, known):

@@ -104,7 +104,15 @@ class Dialect:
         return (self._in_file(timm_name),)
 
     def _in_file(self, name: str) -> str:
-        return self.files_names.get(name, self.prefix + name)
+        if name in self.files_names:
+            return self.files_names[name]
+        # A tensor that is missing would stand beside the others of its block, in whatever chunk that is.
+        block = BLOCK.match(name)
+        start = block[0] if block else ""
+        for bare, own in self.files_names.items():
+            if start and bare.startswith(start):
+                return own.removesuffix(bare.removeprefix(start)) + name.removeprefix(start)
+        return self.prefix + name
 
     def gathered(self, tensors: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
         """The tensors under timm's names; what fills none of ``wanted`` keeps its name, less the prefix."""

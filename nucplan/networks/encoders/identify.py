@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nucplan.networks.encoders.cards import CARDS, EncoderCard
+from nucplan.networks.encoders.cards import CARDS, HALF, EncoderCard
 from nucplan.networks.encoders.dialects import Dialect, dialect_of
 from nucplan.networks.encoders.registry import build_encoder, find_card
 from nucplan.networks.matching import Match, match
@@ -67,21 +67,23 @@ def identify(weights: WeightsFile) -> Identity:
     if kind in (CELLVTA, CLASSIFIER):
         return Identity(kind)
     dialect = dialect_of(names)
-    kind = kind or ("the encoder of SAM" if dialect.name.endswith("sam") else "a Vision Transformer")
+    kind = kind or ("the encoder of SAM" if dialect.name.endswith("sam") else PLAIN_VIT)
     if kind == CELLVIT:
         kind = f"{kind} ({weights.arch or 'it does not say which class'}): encoder and three-branch decoder"
+    colours = _statistics(weights) if kind.startswith(CELLVIT) else (None, None)
     trials = _trials(weights.tensors, dialect, kind.startswith(CELLVIT))
     fitting = [trial for trial in trials if trial.matched.complete]
     if not fitting:
         nearest = max(trials, key=lambda trial: len(trial.matched.used), default=None)
-        if nearest is None:
-            return Identity(kind if weights.arch or dialect.name != "timm" else _shape(weights.tensors, dialect))
-        return Identity(kind, nearest=nearest.card, matched=nearest.matched)
+        if nearest is not None:
+            return Identity(kind, (), (), nearest.card, nearest.matched, *colours)
+        unknown = kind == PLAIN_VIT
+        return Identity(_shape(weights.tensors, dialect) if unknown else kind, (), (), None, None, *colours)
     best = max(trial.score for trial in fitting)
     cards = tuple(trial.card for trial in fitting if trial.score == best)
     alike = tuple(trial.card for trial in fitting if trial.score != best)
     matched = next(trial.matched for trial in fitting if trial.score == best)
-    return Identity(kind, cards, alike, None, matched, *_statistics(weights))
+    return Identity(kind, cards, alike, None, matched, *colours)
 
 
 def asked(weights: WeightsFile, name: str) -> Identity:
@@ -114,6 +116,7 @@ VIRTUES = "VirTues, an encoder of markers"
 CELLVTA = "a whole CellVTA: an encoder with its adapter, and a decoder"
 CELLVIT = "a whole CellViT"
 SAM_MED2D = "the encoder of SAM-Med2D: SAM with adapters"
+PLAIN_VIT = "a Vision Transformer"
 CLASSIFIER = "a linear classifier of CellViT++, which comes on top of a CellViT"
 
 
@@ -214,9 +217,8 @@ def _shape(tensors: Mapping[str, Tensor], dialect: Dialect) -> str:
     return "an unknown ViT of width {width}, {depth} blocks and patch {patch}".format(**measures)
 
 
-def _statistics(weights: WeightsFile) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Mean and deviation that CellViT's settings state."""
-    mean, std = (weights.config.get(f"transformations.normalize.{key}") for key in ("mean", "std"))
-    if mean is None or std is None:
-        return None, None
-    return tuple(map(float, mean)), tuple(map(float, std))
+def _statistics(weights: WeightsFile) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of a CellViT: 0.5 where its settings do not say otherwise, as published."""
+    stated = (weights.config.get(f"transformations.normalize.{key}") or HALF[0] for key in ("mean", "std"))
+    mean, std = (tuple(map(float, values)) for values in stated)
+    return mean, std

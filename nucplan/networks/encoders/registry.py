@@ -69,7 +69,7 @@ def build_encoder(
     card = find_card(name)
     module, _, class_name = FAMILIES[card.family].rpartition(".")
     build = getattr(import_module(module), class_name)
-    depth = card.depth if depth is None else depth
-    return build(
-        card.architecture, in_channels, depth, frozen, layer_scale, taps, **{**card.options, **(options or {})}
-    )
+    given = {**card.options, **(options or {})}
+    own_depth = given.pop("depth", None)
+    depth = own_depth if depth is None else depth
+    return build(card.architecture, in_channels, depth, frozen, layer_scale, taps, **given)

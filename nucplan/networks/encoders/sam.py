@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -111,8 +111,9 @@ class SamViT(Encoder):
             )
         return table[:, :height, :width]
 
-    def sources(self, tensors: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
-        return dialect_of(tensors).sources(name)
+    def sources(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        dialect = dialect_of(tensors)
+        return {name: dialect.sources(name) for name in names}
 
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         wanted = self.vit.state_dict()

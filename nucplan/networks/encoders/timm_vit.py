@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -100,8 +100,9 @@ class TimmViT(Encoder):
         by_block = dict(zip(sorted(set(self.taps)), maps, strict=True))
         return [by_block[block] for block in self.taps]
 
-    def sources(self, tensors: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
-        return dialect_of(tensors).sources(name)
+    def sources(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        dialect = dialect_of(tensors)
+        return {name: dialect.sources(name) for name in names}
 
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         dialect = dialect_of(tensors)

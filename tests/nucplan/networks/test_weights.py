@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import argparse
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -113,14 +116,58 @@ def test_an_unreadable_file_is_named(tmp_path, encoder, content):
         load_encoder_weights(encoder, file)
 
 
-def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path, encoder):
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "plain pickle"])
+def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path, encoder, legacy):
     marker = tmp_path / "ran"
 
     class Attack:
         def __reduce__(self):
             return (open, (str(marker), "w"))
 
-    torch.save({"state_dict": Attack()}, tmp_path / "evil.pth")
-    with pytest.raises(NucplanError, match=r"evil\.pth is not a readable"):
-        load_encoder_weights(encoder, tmp_path / "evil.pth")
+    file = tmp_path / "evil.pth"
+    torch.save({"state_dict": Attack()}, file, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(NucplanError, match=r"evil\.pth is not a readable .*would run '(io|builtins|_io)\.open'"):
+        load_encoder_weights(encoder, file)
     assert not marker.exists()
+
+
+def test_options_of_a_training_beside_the_weights_are_no_code(tmp_path, encoder, source):
+    """DINO's checkpoints (HIPT) have them as a namespace, CellViT's their best score as a number of numpy."""
+    content = {"teacher": source, "args": argparse.Namespace(arch="vit_small"), "best": np.float64(0.5)}
+    torch.save(content, tmp_path / "dino.pth")
+    load_encoder_weights(encoder, tmp_path / "dino.pth")
+    assert_loaded(encoder, source)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beside"),
+    [
+        ("image_encoder.", {"mask_decoder.x"}), ("visual.trunk.", {"visual.head.proj.weight"}),
+        ("encoder.", {"decoder0.0.block.0.weight", "nuclei_binary_map_decoder.x.weight", "hv_map_decoder.x.weight",
+                      "nuclei_type_maps_decoder.x.weight", "encoder.head.weight"}),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_an_encoder_is_listed_or_refused(tmp_path, encoder, source, prefix, beside):
+    state = {f"{prefix}{name}": tensor for name, tensor in source.items()}
+    torch.save(state | dict.fromkeys(beside, torch.zeros(2)), tmp_path / "whole.pth")
+    if prefix == "image_encoder.":
+        # The rest of a SAM beside a ViT that is none: then it is no file of either.
+        with pytest.raises(NucplanError, match=r"has not \(mask_decoder.x\)"):
+            load_encoder_weights(encoder, tmp_path / "whole.pth")
+        return
+    report = load_encoder_weights(encoder, tmp_path / "whole.pth")
+    assert_loaded(encoder, source)
+    assert all(name in report for name in beside)
+
+
+def test_a_teacher_is_preferred_to_its_student(tmp_path, encoder, source):
+    student = {f"student.{name}": torch.zeros_like(tensor) for name, tensor in source.items()}
+    torch.save({"teacher": source, "student": student}, tmp_path / "dino.pth")
+    load_encoder_weights(encoder, tmp_path / "dino.pth")
+    assert_loaded(encoder, source)
+
+
+def test_a_file_of_another_encoder_is_refused_with_the_name_of_its_own(tmp_path, encoder):
+    torch.save(TimmViT("vit_small_patch16_224", 3).vit.state_dict(), tmp_path / "vit.pth")
+    with pytest.raises(NucplanError, match="it fits --encoder hipt-vit256 or kaiko-s16"):
+        load_encoder_weights(encoder, tmp_path / "vit.pth")

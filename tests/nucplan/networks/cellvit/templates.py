@@ -1,4 +1,4 @@
-"""State dicts of published CellViT checkpoints, written down from their names and shapes and from nothing of nucplan."""
+"""State dicts of published CellViTs, written down from their names and shapes and from nothing of nucplan."""
 
 from __future__ import annotations
 
