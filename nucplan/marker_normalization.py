@@ -31,7 +31,7 @@ def normalize_markers(image: np.ndarray, rules: Sequence[Rule]) -> np.ndarray:
     image : (C, ...) intensities, not negative
     rules : sequence of C mappings
         "clip" (highest intensity, or `IMAGE_Q99`), "unit" (intensity of one count, by which is divided), "log"
-        (whether log1p follows), "mean" and "std" (of the cohort after all this).
+        (whether log1p follows), "mean" and "std" (of the cohort after all this); "marker" is for the reader.
 
     Returns
     -------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from nucplan.marker_normalization import IMAGE_Q99
 from planners.fingerprint import Fingerprint
@@ -52,19 +53,24 @@ def marker_normalization(statistics: Fingerprint, scheme: Literal["planned", "vi
     """
     if statistics.markers is None:
         return Decision(None, NOT_MULTIPLEX)
-    markers = list(statistics.markers.values())
     if scheme == "virtues":
-        rules = [
-            {"clip": IMAGE_Q99, "unit": marker["unit"], "log": True, **marker["image_q99_log"]} for marker in markers
-        ]
+        found = statistics.markers.items()
+        rules = [_rule(name, marker, IMAGE_Q99, True, "image_q99_log") for name, marker in found]
         return Decision(rules, "The encoder was trained on images that are normalised so.")
-    logs = [marker["zero_fraction"] > SPARSE or marker["clip"] / marker["unit"] > WIDE for marker in markers]
-    rules = [
-        {"clip": marker["clip"], "unit": marker["unit"], "log": log, **marker["log" if log else "linear"]}
-        for marker, log in zip(markers, logs, strict=True)
-    ]
+    rules = [_planned(name, marker) for name, marker in statistics.markers.items()]
+    logs = sum(rule["log"] for rule in rules)
     because = (
-        f"Counts are clipped at the 99.9th percentile of the positive pixels, {sum(logs)} of {len(logs)} markers "
+        f"Counts are clipped at the 99.9th percentile of the positive pixels, {logs} of {len(rules)} markers "
         "(mostly 0, or of wide range) go to the logarithm, and each gets mean 0 and deviation 1 over the cohort."
     )
-    return Decision(rules, because, {"zero_fraction": [round(marker["zero_fraction"], 4) for marker in markers]})
+    inputs = {name: round(marker["zero_fraction"], 4) for name, marker in statistics.markers.items()}
+    return Decision(rules, because, {"zero_fraction": inputs})
+
+
+def _planned(name: str, marker: Mapping[str, Any]) -> dict[str, Any]:
+    log = marker["zero_fraction"] > SPARSE or marker["clip"] / marker["unit"] > WIDE
+    return _rule(name, marker, marker["clip"], log, "log" if log else "linear")
+
+
+def _rule(name: str, marker: Mapping[str, Any], clip: float | str, log: bool, moments: str) -> dict[str, Any]:
+    return {"marker": name, "clip": clip, "unit": marker["unit"], "log": log, **marker[moments]}

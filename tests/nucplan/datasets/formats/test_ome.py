@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from nucplan.datasets.against_source import partition_difference
+from nucplan.datasets.against_source import differences_from_source, partition_difference
 from nucplan.datasets.formats import ome
 from nucplan.datasets.multiplex.intensities import NEGATIVE
-from nucplan.datasets.record import CONVERSION
+from nucplan.datasets.record import CONVERSION, read_record
+from nucplan.datasets.verify import verify_raw
 from nucplan.errors import NucplanError
 from nucplan.images import write_image, write_label_map
 
@@ -106,10 +107,45 @@ def test_channels_in_another_order_are_put_in_order_by_name(source: Path):
     np.testing.assert_array_equal(first, second)
 
 
-def test_other_markers_are_one_sentence(source: Path):
-    add_ome(source / "b.ome.tif", planes(), ("DAPI", "CD3", "CD8"))
-    (fault,) = ome.read(source).faults
-    assert re.search(r"b\.ome\.tif has the markers DAPI, CD3, CD8, but other images have DAPI, CD3, CD20; ", fault)
+def test_markers_that_an_image_lacks_are_planes_of_zeros_and_named_as_absent(source: Path, written):
+    add_ome(source / "b.ome.tif", planes()[[2, 0]] + 1, ("CD8", "dapi"))
+    found = ome.read(source)
+    assert found.markers == (*MARKERS, "CD8")
+    assert "CD3 (1), CD20 (1), CD8 (1)" in found.remarks[0]
+    raw = written(found)
+    assert raw.info.absent == {"a": ("CD8",), "b": ("CD3", "CD20")}
+    nothing = np.zeros(label_map().shape)
+    np.testing.assert_array_equal(raw.image("a"), np.dstack([*planes(), nothing]))
+    np.testing.assert_array_equal(raw.image("b"), np.dstack([planes()[0] + 1, nothing, nothing, planes()[2] + 1]))
+    assert list(differences_from_source(raw, found, read_record(raw.dataset.raw))) == []
+
+
+def test_another_order_is_the_same_panel(source: Path, written):
+    add_ome(source / "b.ome.tif", planes()[[2, 0, 1]], ("CD20", "DAPI", "CD3"))
+    raw = written(ome.read(source))
+    assert raw.info.absent == {}
+    assert "absent" not in json.loads(raw.dataset.dataset_json.read_text())["nuclei"]
+
+
+def test_a_signal_of_a_marker_that_is_said_to_be_absent_is_refused(source: Path, written):
+    add_ome(source / "b.ome.tif", planes()[:2], MARKERS[:2])
+    raw = written(ome.read(source))
+    write_image(raw.image_paths("b")[2], planes()[0])
+    with pytest.raises(NucplanError, match=r"b_0002\.png holds a signal, but nuclei\.absent says that b lacks CD20;"):
+        verify_raw(raw.dataset)
+    content = json.loads(raw.dataset.dataset_json.read_text())
+    for absent, words in (({"x": ["CD20"]}, "names the case 'x'"), ({"b": ["CD99"]}, "names the marker 'CD99'")):
+        content["nuclei"]["absent"] = absent
+        raw.dataset.dataset_json.write_text(json.dumps(content))
+        with pytest.raises(NucplanError, match=words):
+            verify_raw(raw.dataset)
+
+
+def test_factors_to_16_bits_are_kept_for_prediction(source: Path, written):
+    add_ome(source / "b.ome.tif", planes(np.float32) / 3)
+    raw = written(ome.read(source))
+    assert tuple(raw.info.factors) == MARKERS
+    assert raw.info.units == tuple(raw.info.factors.values())
 
 
 def test_a_stain_that_returns_is_numbered(tmp_path: Path):
