@@ -166,6 +166,7 @@ def use_weights(
         The highest possible intensity.
     """
     from nucplan.networks.encoders.choice import choose_encoder
+    from nucplan.networks.encoders.registry import find_card
     from nucplan.networks.weights_file import read_weights_file
 
     if encoder is not None:

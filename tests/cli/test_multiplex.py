@@ -95,21 +95,19 @@ def test_the_loss_goes_down(raw: RawDataset) -> None:
     stored = infer_dataset_class(folder)(folder)
     # One image of each panel.
     cases = [stored.load_case(case) for case in sorted(raw.cases(), key=lambda case: raw.info.absent[case])[::9]]
-    images, labels = (
-        torch.from_numpy(np.stack([np.asarray(case[k])[:, 0, :64, :64] for case in cases])) for k in (0, 1)
-    )
+    images, labels = (torch.from_numpy(np.stack([np.asarray(case[k])[:, 0] for case in cases])) for k in (0, 1))
     arguments = read_json(raw.dataset.plans())["configurations"]["2d"]["architecture"]["arch_kwargs"]
     torch.manual_seed(0)
     network, objective = NucleusNet(12, 2, **arguments), Objective()
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(8):
         optimizer.zero_grad()
         loss, _ = objective(network.maps(images), objective.targets(labels))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_the_scheme_of_virtues_clips_each_image_at_its_own_quantile(raw: RawDataset) -> None:

@@ -79,9 +79,6 @@ def test_a_user_may_prepare_a_fixed_panel_for_others_but_not_the_reverse(multipl
 
 def test_the_cost_of_the_stem_is_counted_and_grows_with_the_channels() -> None:
     plain = {"encoder": "vit_tiny_patch16_224", "encoder_depth": 1, "features_per_stage": [4] * 5}
-    costs = [
-        cost.count(plain | more, markers, 1, 32, "cpu")
-        for more, markers in (({}, 4), ({"channel_stem": {}}, 4), ({"channel_stem": {}}, 12))
-    ]
-    assert costs[0].bytes_per_sample < costs[1].bytes_per_sample < costs[2].bytes_per_sample
-    assert costs[0].flops_per_sample < costs[1].flops_per_sample < costs[2].flops_per_sample
+    few, many = (cost.count(plain | {"channel_stem": {}}, markers, 1, 32, "cpu") for markers in (4, 12))
+    assert many.bytes_per_sample > 1.5 * few.bytes_per_sample
+    assert many.flops_per_sample > 1.5 * few.flops_per_sample

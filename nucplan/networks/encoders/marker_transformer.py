@@ -193,7 +193,8 @@ class MarkerTransformer(nn.Module):
         grid = self._grid(images)
         x = self._tokens(images, masked) + self.prior_embedding_encoder(markers)[..., None, :]
         summary = self.patch_summary_token.expand(len(x), 1, *x.shape[2:])
-        x = torch.cat([summary.to(x.dtype), x], 1)
+        # In mixed precision layers give half of it, but what the blocks add up stays in full.
+        x = torch.cat([summary, x.to(summary.dtype)], 1)
         seen = None if masked is None else functional.pad(~masked.flatten(2), (0, 0, 1, 0), value=True)
         angles = rotary_angles(*grid, self.head_dim, images.device)
         found: dict[int, Tensor] = {}
@@ -211,7 +212,7 @@ class MarkerTransformer(nn.Module):
         grid = height // self.patch, width // self.patch
         if grid[0] * grid[1] < FEWEST_TOKENS:
             raise NucplanError(
-                f"An image of {height} x {width} px has {grid[0] * grid[1]} patches, too few to see any context; give "
+                f"An image of {height} x {width} px has {grid[0] * grid[1]} patch(es), too few to see any context; give "
                 f"at least {FEWEST_TOKENS}."
             )
         return grid

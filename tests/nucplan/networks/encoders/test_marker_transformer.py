@@ -176,7 +176,7 @@ def test_features_of_a_patch_depend_on_what_is_around_it():
 
 
 @pytest.mark.parametrize(
-    ("size", "message"), [((4, 4), "1 patches, too few"), ((12, 20), "15 patches"), ((18, 16), "pad")]
+    ("size", "message"), [((4, 4), r"1 patch\(es\), too few"), ((12, 20), "15 patch"), ((18, 16), "pad")]
 )
 def test_images_without_context_or_of_broken_patches_are_refused(size, message):
     with pytest.raises(NucplanError, match=message):

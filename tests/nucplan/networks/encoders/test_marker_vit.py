@@ -165,3 +165,15 @@ def test_a_network_keeps_its_markers_in_its_checkpoint(frozen):
 
 def test_the_blur_keeps_the_mean():
     assert math.isclose(float(encoder().blur.sum()), 1, rel_tol=1e-6)
+
+
+def test_mixed_precision_gives_nearly_the_same_maps():
+    # No widening of the deviations of small weights: those of a trained network are of this size.
+    made, picture = encoder(), images(2)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = made(picture)
+    for found, wanted in zip(mixed, made(picture), strict=True):
+        assert found.dtype == torch.float32
+        assert (found - wanted).abs().max() < 0.02 * wanted.abs().max()
