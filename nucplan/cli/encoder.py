@@ -82,7 +82,7 @@ def _tensor_rows(weights: WeightsFile, identity: Identity) -> list[tuple[str, st
         ("missing", len(matched.missing), matched.missing),
         ("other shape", len(matched.misshapen), tuple(matched.misshapen)),
         ("left over", len(matched.left_over), matched.left_over),
-        ("not needed", len(matched.dispensable), matched.dispensable),
+        ("beside it", len(matched.dispensable), matched.dispensable),
     ]
     return [(title, _counted(count, names)) for title, count, names in listed if count or title != "other shape"]
 

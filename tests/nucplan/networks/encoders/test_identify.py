@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,14 @@ def weights(tensors: dict, **said) -> WeightsFile:
     return WeightsFile(Path("misleading_virchow.pth"), tensors, **said)
 
 
-def tensors_of(name: str, prefix: str = "", depth: int | None = None) -> dict[str, torch.Tensor]:
+@cache
+def parameters(name: str, depth: int | None) -> dict[str, torch.Tensor]:
     with torch.device("meta"):
-        state = build_encoder(name, 3, depth=depth).body.state_dict()
+        return build_encoder(name, 3, depth=depth).body.state_dict()
+
+
+def tensors_of(name: str, prefix: str = "", depth: int | None = None) -> dict[str, torch.Tensor]:
+    state = parameters(name, depth)
     names = {key: key.replace("mlp.fc", "mlp.lin") if name.startswith("sam") else key for key in state}
     return {prefix + names[key]: tensor for key, tensor in state.items()}
 
@@ -42,7 +48,6 @@ def names(identity: Identity) -> list[str]:
         ("uni", "", ["uni"]),
         ("uni2-h", "", ["uni2-h"]),
         ("virchow2", "", ["virchow2"]),
-        ("h-optimus-0", "", ["h-optimus-0", "h-optimus-1"]),
         ("h0-mini", "", ["h0-mini"]),
         ("hipt-vit256", "module.backbone.", ["hipt-vit256", "kaiko-s16"]),
         ("kaiko-s8", "", ["kaiko-s8"]),
