@@ -35,7 +35,7 @@ def _found_by_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
     from nucplan.inference.predictor import Predictor
 
     seen: list[np.ndarray] = []
-    predict, decode = Predictor.probabilities, Predictor.decode
+    predict = Predictor.probabilities
 
     def probabilities(self, image, *rest):
         seen[:] = [image]
@@ -44,10 +44,9 @@ def _found_by_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
     def by_brightness(self, maps, region, shape, plan=None):
         import cv2
 
-        empty = decode(self, maps, region, shape, plan).table
         count, labels = cv2.connectedComponents((seen[0].mean(axis=2) < 128).astype(np.uint8))
         names = np.arange(1, count)
-        table = SimpleNamespace(id=names, class_id=1 + names % len(self.class_names), rows=empty)
+        table = SimpleNamespace(id=names, class_id=1 + names % len(self.class_names))
         return Instances(labels.astype(np.int32), table)
 
     monkeypatch.setattr(Predictor, "probabilities", probabilities)
