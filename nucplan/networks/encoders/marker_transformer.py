@@ -212,7 +212,7 @@ class MarkerTransformer(nn.Module):
         grid = height // self.patch, width // self.patch
         if grid[0] * grid[1] < FEWEST_TOKENS:
             raise NucplanError(
-                f"An image of {height} x {width} px has {grid[0] * grid[1]} patch(es), too few to see any context; give "
+                f"An image of {height} x {width} px has {grid[0] * grid[1]} patch(es), too few for any context; give "
                 f"at least {FEWEST_TOKENS}."
             )
         return grid
