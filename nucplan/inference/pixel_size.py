@@ -13,6 +13,8 @@ from nucplan.instances import Instances, relabelled
 TOLERANCE = 0.03
 # Beyond this factor the number is a slip of the unit, and the image would not fit into memory.
 LARGEST_FACTOR = 10
+# Channels that OpenCV shrinks at once.
+MOST_TOGETHER = 4
 
 
 def scale_to_model(image_mpp: float | None, model_mpp: float | None) -> float:
@@ -52,7 +54,10 @@ def at_model_size(image: np.ndarray, scale: float) -> np.ndarray:
         return image
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    if image.ndim == 3 and image.shape[2] > MOST_TOGETHER:
+        return np.dstack([cv2.resize(plane, size, interpolation=how) for plane in np.moveaxis(image, 2, 0)])
+    return cv2.resize(image, size, interpolation=how)
 
 
 def at_image_size(found: Instances, shape: tuple[int, int]) -> Instances:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nucplan.errors import NucplanError
-from nucplan.inference.pixel_size import predict_at_scale, scale_to_model
+from nucplan.inference.pixel_size import at_model_size, predict_at_scale, scale_to_model
 
 CENTRES = ((20, 24), (22, 70), (60, 40), (80, 84))
 
@@ -56,3 +56,14 @@ def test_the_network_sees_the_planned_pixel_size(bright):
 def test_a_scale_of_one_leaves_the_prediction_as_it_is(bright):
     image = discs(1)
     np.testing.assert_array_equal(predict_at_scale(bright(), image, 1.0).labels, bright()(image).labels)
+
+
+@pytest.mark.parametrize("scale", [1.7, 0.6])
+@pytest.mark.parametrize("channels", [4, 12, 40])
+def test_images_of_many_channels_are_resampled_plane_by_plane(scale: float, channels: int):
+    image = np.random.default_rng(0).poisson(2, (20, 30, channels)).astype(np.uint16)
+    image[..., 3] = 0
+    found = at_model_size(image, scale)
+    assert found.shape[2] == channels
+    assert not found[..., 3].any()
+    np.testing.assert_array_equal(found[..., 0], at_model_size(np.ascontiguousarray(image[..., 0]), scale))
