@@ -20,7 +20,7 @@ from planners.variants import Variant
 from trainers import trainer_class
 from trainers.run import TrainingRequest, prepare
 
-PATCH, BATCH, ITERATIONS = 256, 4, 3
+PATCH, BATCH, ITERATIONS = 128, 4, 3
 WIDTHS = [24, 32, 64, 96, 128]  # the plan's on a processor
 ENCODERS = ("vit_small_patch16_224", "vit_small_patch8_224", "vit_large_patch16_224")
 
@@ -61,7 +61,6 @@ def epoch(root: Path, weights: Path, encoder: str, **variant) -> object:
     training, _ = trainer.get_dataloaders()
 
     def run() -> None:
-        trainer.on_train_epoch_start()
         for _ in range(ITERATIONS):
             trainer.train_step(next(training))
 
