@@ -12,7 +12,8 @@ from nucplan.augmentation import ChannelDropout, is_present
 from nucplan.loading import seeded
 
 PATCH = 32
-VARYING = {"panel": "varying", "dropout": [0.0, 0.25]}
+# Stronger than planned, so that all channels would be lost often.
+VARYING = {"panel": "varying", "dropout": [0.5, 0.9]}
 
 
 def patch(channels: int, absent: list[int]) -> dict[str, torch.Tensor]:

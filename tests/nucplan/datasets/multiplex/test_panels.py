@@ -39,9 +39,9 @@ def test_a_marker_that_an_image_lacks_is_a_plane_of_zeros(tmp_path: Path):
     pixels = np.arange(12, dtype=np.uint16).reshape(2, 2, 3) + 1
     tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="minisblack")
     header = read_header(tmp_path / "x.tif")
-    planes, absent = in_order(("CD8", "cd 3", "DAPI"), ("DAPI", "CD3"), (0, 1), header)
+    planes, absent = in_order(("CD8", "cd 3", "DAPI"), ("DAPI", "CD3"), (1, 0), header)
     assert absent == ("CD8",)
-    np.testing.assert_array_equal(planes.read(), np.dstack([np.zeros((2, 3)), pixels[1], pixels[0]]))
+    np.testing.assert_array_equal(planes.read(), np.dstack([np.zeros((2, 3)), pixels[0], pixels[1]]))
 
 
 def test_markers_are_the_same_in_any_order_and_spelling():
