@@ -32,6 +32,8 @@ def images_by_stem(folder: str | os.PathLike, suffixes: tuple[str, ...] = IMAGE_
         If the folder is missing, or two files have one stem.
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise NucplanError(f"{folder} does not exist; check the path.")
     if not folder.is_dir():
         raise NucplanError(f"{folder} is not a folder; give a folder of {', '.join(suffixes)} files.")
     found: dict[str, Path] = {}

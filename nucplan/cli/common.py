@@ -16,6 +16,8 @@ EXIT_BAD_INPUT = 2
 # EX_TEMPFAIL: what schedulers are told to take as "start it again".
 EXIT_AGAIN = 75
 EXIT_INTERRUPTED = 130
+# What a shell says of a program that SIGPIPE ended.
+EXIT_PIPE = 141
 
 
 def parser(prog: str, description: str, examples: str, root: bool = True) -> argparse.ArgumentParser:
@@ -80,9 +82,14 @@ def run(
     try:
         with ended_by_scheduler():
             command(arguments)
+        sys.stdout.flush()
     except NucplanError as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, has seen enough; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
     except OSError as error:
         print(f"{made.prog}: {_sentence(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT

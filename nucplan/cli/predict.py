@@ -25,7 +25,8 @@ EXAMPLES = """\
   nucplan_predict Breast scans_20x/ nuclei/ --mpp 0.5
   nucplan_predict Breast biopsy.png nuclei/ --explain-boundary
   nucplan_predict models/breast slides/ nuclei/        the folder that nucplan_export wrote
-  nucplan_predict CellViT-256-x40.pth slides/ nuclei/  a CellViT checkpoint"""
+  nucplan_predict CellViT-256-x40.pth slides/ nuclei/  a CellViT checkpoint
+  nucplan_predict Panel fields/ nuclei/                OME-TIFF of any markers that the model knows"""
 
 # A MODEL so named is meant as a file even where there is none.
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
@@ -166,12 +167,21 @@ def _model(arguments: argparse.Namespace) -> tuple[Path, bool]:
     """
     exported = Path(arguments.model)
     if not (exported / "plans.json").is_file():
-        if len(exported.parts) > 1 or exported.is_absolute():
+        if len(exported.parts) > 1 or exported.is_absolute() or (exported.is_dir() and not _is_dataset(arguments)):
             raise NucplanError(f"{exported} is no exported model (it has no plans.json); check the path.")
         dataset = find_dataset(resolve_roots(arguments.root), arguments.model)
         return chosen_or_named(dataset, arguments.config, arguments.plans)
     _refuse_options(arguments, "ensemble", "config", "plans")
     return exported, False
+
+
+def _is_dataset(arguments: argparse.Namespace) -> bool:
+    """Whether MODEL is the id or name of a dataset; a folder may have such a name as well."""
+    try:
+        find_dataset(resolve_roots(arguments.root), arguments.model)
+    except NucplanError:
+        return False
+    return True
 
 
 def _images(source: Path) -> dict[str, Path | list[Path]]:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   nucplan_train 7 0                    one fold
   nucplan_train 7 all --budget quick   all five in turn, 150 iterations each
-  nucplan_train Breast 0 --encoder vit_large_patch16_224 --weights uni.bin"""
+  nucplan_train Breast 0 --weights uni.bin                      a pretrained encoder, frozen
+  nucplan_train Breast 0 --weights uni.bin --config cellvta     with an adapter around it
+  nucplan_train Breast 0 --weights uni.bin --cache-features     its maps computed once and stored
+  nucplan_train Breast 0 --weights cellvit.pth --with-decoder   CellViT's decoder, too"""
 
 
 SCORES = (("PQ (pooled)", "pq_pooled"), ("Dice", "dice_image_mean"))

@@ -66,7 +66,7 @@ def write_outputs(
     write_table(folder / f"{stem}.csv", instances.table, class_names, mpp)
     write_geojson(folder / f"{stem}.geojson{'.gz' if geojson_gz else ''}", instances, class_names, mpp)
     if markers is not None:
-        planes = shown_planes(image)
+        planes = shown_planes(image, markers)
         image, markers = image[..., planes], [markers[i] for i in planes]
     if overlay:
         write_image(folder / f"{stem}_overlay.png", draw_overlay(image, instances, class_names, markers))

@@ -9,6 +9,7 @@ import numpy as np
 
 from nucplan.inference.panels import key
 from nucplan.instances import Instances
+from nucplan.markers.known import known_markers
 from nucplan.palette import class_colour
 
 # Pictures are enlarged, at most three times, to about this side, so that a 1 px outline hides little of a nucleus.
@@ -50,10 +51,20 @@ def draw_overlay(
     return np.concatenate([picture, legend(class_names, counts, picture.shape[1]), *below])
 
 
-def shown_planes(image: np.ndarray) -> list[int]:
-    """Which planes of a multiplex image (H, W, C) a picture shows: the first three that hold a signal."""
-    signal = [i for i in range(image.shape[2]) if image[..., i].any()]
-    return signal[: len(PLANE_COLOURS)] or [0]
+def shown_planes(image: np.ndarray, markers: Sequence[str]) -> list[int]:
+    """Which planes of a multiplex image (H, W, C) a picture shows: three with a signal, of the nuclei among them."""
+    return with_nuclei([i for i in range(image.shape[2]) if image[..., i].any()], markers) or [0]
+
+
+def with_nuclei(planes: Sequence[int], markers: Sequence[str]) -> list[int]:
+    """The first three planes, but one that stains all nuclei, if there is any, among them and in green.
+
+    Outlines can only be judged where nuclei are seen, and of the three colours the eye is best at green.
+    """
+    known = known_markers()
+    nuclear = [i for i in planes if (marker := known.find(markers[i])) is not None and marker.role == "nuclear"][:1]
+    others = [i for i in planes if i not in nuclear][: len(PLANE_COLOURS) - len(nuclear)]
+    return [*others[:1], *nuclear, *others[1:]]
 
 
 def planes_key(markers: Sequence[str], width: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from nucplan.datasets.against_record import CaseNuclei
 from nucplan.datasets.raw import RawDataset, RawInfo
-from nucplan.inference.overlay import DIMMED, PLANE_COLOURS, as_rgb, paint_outlines
+from nucplan.inference.overlay import DIMMED, PLANE_COLOURS, as_rgb, paint_outlines, with_nuclei
 from nucplan.inference.panels import key, panel, sheet
 from nucplan.palette import class_colour
 
@@ -104,10 +104,10 @@ def _planes_key(info: RawInfo, width: int) -> np.ndarray:
 
 
 def _shown_planes(info: RawInfo) -> list[int]:
-    """The three markers that most images have; among equals the first."""
+    """The three markers that most images have, of the nuclei among them; among equals the first."""
     lacking = Counter(marker for markers in info.absent.values() for marker in markers)
     ranked = sorted(range(len(info.markers)), key=lambda i: lacking[info.markers[i]])
-    return sorted(ranked[: len(PLANE_COLOURS)])
+    return with_nuclei(ranked, info.markers)
 
 
 def _case_panel(raw: RawDataset, case: CaseNuclei, diameter: float) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,18 @@ def test_what_the_system_refuses_is_told_in_one_sentence(error, told, assert_ref
 @pytest.mark.parametrize("root", [True, False])
 def test_the_root_is_an_option_where_it_has_a_meaning(root):
     assert ("--root" in common.parser("nucplan_test", "", "", root=root).format_help()) == root
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["less than a buffer", "more"])
+def test_a_reader_that_has_seen_enough_is_no_error(lines):
+    code = (
+        "import sys; from nucplan.cli import common; sys.stdin.read()\n"
+        f"sys.exit(common.run(lambda _: print('line\\n' * {lines}), common.parser('nucplan_test', '', ''), []))"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    started.stdout.close()
+    started.stdin.close()
+    assert started.stderr.read() == b""
+    assert started.wait() == common.EXIT_PIPE

@@ -102,8 +102,12 @@ def test_intensities_have_the_scale_of_the_training_data(tmp_path: Path) -> None
 def test_the_picture_shows_and_names_planes_that_hold_a_signal() -> None:
     image = np.moveaxis(planes(6), 0, 2)
     image[..., [0, 3]] = 0
-    assert shown_planes(image) == [1, 2, 4]
-    assert shown_planes(np.zeros_like(image)) == [0]
+    names = ["CD3", "CD8", "CD20", "Ki-67", "CD45", "CD4"]
+    assert shown_planes(image, names) == [1, 2, 4]
+    assert shown_planes(np.zeros_like(image), names) == [0]
+    # The stain of all nuclei is always seen, in green.
+    assert shown_planes(image, [*names[:5], "DAPI"]) == [1, 5, 2]
+    assert shown_planes(image[..., [0, 5]], ["CD3", "Hoechst"]) == [1]
     nothing = instances_from_labels(np.zeros((5, 7), np.int32), {}, class_count=1)
     plain = draw_overlay(image[..., :3], nothing, ["nucleus"])
     named = draw_overlay(image[..., :3], nothing, ["nucleus"], MARKERS[:3])
