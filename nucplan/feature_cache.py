@@ -26,7 +26,7 @@ from nucplan.progress import Progress, silent
 from nucplan.symmetries import SYMMETRIES, Symmetry
 
 # Written into the name of the folder: raise it when the same inputs give other files.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class FeatureCache:
         encoder = network.encoder
         layout = MapLayout(encoder.channels, tuple(encoder.tap_strides), patch)
         statistics = [network.input_mean.flatten().tolist(), network.input_std.flatten().tolist()]
-        parts = [FORMAT, _weights_hash(encoder), repr(encoder), encoder.taps, layout.tap_strides, statistics]
+        parts = [FORMAT, _weights_hash(encoder), network.encoder_arguments, encoder.taps, layout.tap_strides, statistics]
         key = json_hash([*parts, patch, precision_name(device), data])
         return cls(preprocessed / "features" / key[:16], layout)
 
