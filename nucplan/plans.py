@@ -42,7 +42,7 @@ def data_identifier(dataset: Dataset) -> str:
 
 def panel_decision(plans: Mapping[str, Any]) -> dict[str, Any] | None:
     """The decision 'channels', which is None for grey and RGB; older plans have none and take a fixed panel."""
-    found = plans["nucplan"]["decisions"].get("channels")
+    found = plans["nucplan"].get("decisions", {}).get("channels")
     return None if found is None else found["value"]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nucplan.errors import NucplanError
 from nucplan.markers.channels import ChannelMarkers, identify
 from nucplan.markers.known import known_markers
+from planners.variants import refuse_colours_on_markers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,6 +104,8 @@ def read_encoder(request: EncoderRequest, channels: int, panel: Sequence[str] | 
         raise NucplanError(
             f"The encoder '{request.name}' does not look at markers; leave --marker-embeddings and --marker-table out."
         )
+    if panel is not None:
+        refuse_colours_on_markers(request.name)
     return PretrainedEncoder(request, tuple(_tried(request, channels, {})))
 
 

@@ -93,6 +93,7 @@ class NucleusTrainer(nnUNetTrainer):
         self.lock: FoldLock | None = None
         self._iteration = 0
         self._random_state: dict[str, Any] | None = None
+        self._resumes = False
         self.set_budget(self.decision("iterations")["standard"])
 
     def decision(self, name: str) -> Any:
@@ -118,7 +119,8 @@ class NucleusTrainer(nnUNetTrainer):
         torch.manual_seed(int(np.random.SeedSequence((self.seed, self.fold_number)).generate_state(1)[0]))
         super().initialize()
         weights = self.plan.get("weights")
-        if weights is not None:
+        # A checkpoint holds all weights, whatever became of the file.
+        if weights is not None and not self._resumes:
             names, _ = parse_labels(self.dataset_json["labels"], Path("dataset.json"))
             for report in load_weights(self.network, weights, names):
                 self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
@@ -434,6 +436,7 @@ class NucleusTrainer(nnUNetTrainer):
         if not isinstance(checkpoint, dict):
             checkpoint = load_checkpoint(Path(checkpoint), self.device)
         if not self.was_initialized:
+            self._resumes = True
             self.initialize()
         self._refuse_other_run(checkpoint)
         self.network.load_state_dict(checkpoint["network_weights"])
