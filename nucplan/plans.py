@@ -9,6 +9,8 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.layout import CONFIGURATION, PLANS_NAME, Dataset
 
+# The most that stored maps of an encoder may take on disk where nobody says otherwise.
+LIMIT_GIB = 16
 # What older plans do not say, and do.
 NEUTRAL = {"adapter": {"injection_blocks": [1, 2, 3, 4]}, "feature_cache": False}
 

@@ -12,12 +12,11 @@ from nucplan.encoded_maps import MapLayout
 from nucplan.errors import NucplanError
 from nucplan.layout import CONFIGURATION
 from nucplan.networks.nucleus_net import NucleusNet
-from nucplan.plans import decision
+from nucplan.plans import LIMIT_GIB, decision
 from nucplan.symmetries import SYMMETRIES
 from planners import cost
 from planners.rules.decision import Decision
 
-LIMIT_GIB = 16
 # A step must become this much faster: stored maps know no rotation, no zoom and no change of colours.
 WORTHWHILE = 1.5
 
