@@ -68,7 +68,14 @@ class FeatureCache:
         encoder = network.encoder
         layout = MapLayout(encoder.channels, tuple(encoder.tap_strides), patch)
         statistics = [network.input_mean.flatten().tolist(), network.input_std.flatten().tolist()]
-        parts = [FORMAT, _weights_hash(encoder), network.encoder_arguments, encoder.taps, layout.tap_strides, statistics]
+        parts = [
+            FORMAT,
+            _weights_hash(encoder),
+            network.encoder_arguments,
+            encoder.taps,
+            layout.tap_strides,
+            statistics,
+        ]
         key = json_hash([*parts, patch, precision_name(device), data])
         return cls(preprocessed / "features" / key[:16], layout)
 
@@ -78,6 +85,11 @@ class FeatureCache:
     def missing(self, cases: Sequence[str]) -> list[str]:
         """The cases whose maps are not stored yet."""
         return [case for case in cases if not self.path(case).is_file()]
+
+    def bytes_of_others(self) -> int:
+        """What the maps of other encoders, plans or images take beside these; nothing removes them."""
+        others = (path for path in self.folder.parent.glob("*/*.npy") if path.parent != self.folder)
+        return sum(path.stat().st_size for path in others)
 
     @torch.inference_mode()
     def fill(

@@ -18,6 +18,7 @@ from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset, require
 from nucplan.locks import fold_lock
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.start import load_weights
+from nucplan.networks.weights_file import reading_once
 from nucplan.origin import TrainedOn, training_data
 from nucplan.plans import essence
 from nucplan.precision import precision_name
@@ -51,9 +52,10 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     _refuse_needless_injection(request)
     base, fingerprint, variant = read_json(dataset.plans()), read_json(dataset.fingerprint), request.variant
     highest = max(channel["all"]["max"] for channel in fingerprint["intensity"].values())
-    plans = derive_plans(base, variant, highest)
-    if variant.other_network or trainer_class(request.config).adapter:
-        _refuse_unfit_encoder(dataset, plans, trainer_class(request.config), variant)
+    with reading_once():
+        plans = derive_plans(base, variant, highest)
+        if variant.other_network or trainer_class(request.config).adapter:
+            _refuse_unfit_encoder(dataset, plans, trainer_class(request.config), variant)
     if variant.cache_features or variant.cache_limit is not None:
         arguments = trainer_class(request.config).network_arguments(plans)
         refuse_changing_features(network_of(plans, arguments, *_channels_and_classes(dataset)))

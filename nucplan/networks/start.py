@@ -10,6 +10,7 @@ from nucplan.errors import NucplanError
 from nucplan.files import hash_of_large_file
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.weights import load_encoder_weights
+from nucplan.networks.weights_file import reading_once
 
 
 def load_weights(network: NucleusNet, weights: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
@@ -36,11 +37,12 @@ def load_weights(network: NucleusNet, weights: Mapping[str, Any], class_names: S
     """
     file = Path(weights["file"])
     _refuse_other_file(file, weights.get("sha256"))
-    reports = [load_encoder_weights(network.encoder.plain, file)]
-    if weights.get("decoder"):
-        from nucplan.networks.cellvit.start import load_cellvit_decoder
+    with reading_once():
+        reports = [load_encoder_weights(network.encoder.plain, file)]
+        if weights.get("decoder"):
+            from nucplan.networks.cellvit.start import load_cellvit_decoder
 
-        reports.append(load_cellvit_decoder(network, file, class_names))
+            reports.append(load_cellvit_decoder(network, file, class_names))
     return reports
 
 
