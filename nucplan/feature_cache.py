@@ -68,15 +68,8 @@ class FeatureCache:
         encoder = network.encoder
         layout = MapLayout(encoder.channels, tuple(encoder.tap_strides), patch)
         statistics = [network.input_mean.flatten().tolist(), network.input_std.flatten().tolist()]
-        parts = [
-            FORMAT,
-            _weights_hash(encoder),
-            network.encoder_arguments,
-            encoder.taps,
-            layout.tap_strides,
-            statistics,
-        ]
-        key = json_hash([*parts, patch, precision_name(device), data])
+        parts = [FORMAT, _weights_hash(encoder), network.encoder_arguments, encoder.taps, layout.tap_strides]
+        key = json_hash([*parts, statistics, patch, precision_name(device), data])
         return cls(preprocessed / "features" / key[:16], layout)
 
     def path(self, case: str) -> Path:

@@ -101,7 +101,8 @@ def _bring(
         architecture = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
         chosen = {name: architecture[name] for name in ("encoder_frozen", "encoder_taps")}
         highest = max(channel["all"]["max"] for channel in fingerprint.intensity.values())
-        use_weights(plans, architecture, encoder.request.name, encoder.request.weights, white_of(highest))
+        request, white = encoder.request, white_of(highest)
+        use_weights(plans, architecture, request.name, request.weights, white, encoder.choice)
         architecture |= chosen
         architecture |= seen_as_colours(architecture, len(fingerprint.intensity))
         return

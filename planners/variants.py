@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nucplan.errors import NucplanError
 from nucplan.files import hash_of_large_file
 from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
 from nucplan.plans import decision, panel_decision
+
+if TYPE_CHECKING:
+    from nucplan.networks.encoders.choice import EncoderChoice
 
 # All blocks of a model, tapped at equal distances: depth and taps of the plan belong to its own encoder.
 OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
@@ -184,7 +187,12 @@ def weights_record(weights: Path, licence: str) -> dict[str, Any]:
 
 
 def use_weights(
-    derived: dict[str, Any], architecture: dict[str, Any], encoder: str | None, weights: Path, white: int
+    derived: dict[str, Any],
+    architecture: dict[str, Any],
+    encoder: str | None,
+    weights: Path,
+    white: int,
+    choice: EncoderChoice | None = None,
 ) -> list[str]:
     """Have a plan start from a weights file, frozen; what its name says of that.
 
@@ -200,6 +208,8 @@ def use_weights(
         The file.
     white
         The highest possible intensity.
+    choice
+        What the file tells; None to read it.
     """
     from nucplan.networks.encoders.choice import choose_encoder
     from nucplan.networks.encoders.registry import find_card
@@ -208,7 +218,8 @@ def use_weights(
     if encoder is not None:
         # A wrong name is told before a file of some gigabytes is read.
         find_card(encoder)
-    choice = choose_encoder(read_weights_file(weights), encoder, architecture["encoder"])
+    if choice is None:
+        choice = choose_encoder(read_weights_file(weights), encoder, architecture["encoder"])
     _refuse_encoder_of_markers(choice.encoder)
     if panel_decision(derived) is not None:
         refuse_colours_on_markers(choice.encoder)

@@ -135,10 +135,9 @@ def test_other_weights_images_taps_colours_or_tiles_have_other_folders(net, tmp_
 
 def marker_network(**options) -> NucleusNet:
     torch.manual_seed(0)
-    options = {"markers": ["P1", "P2", None], "dim": 16, "feedforward": 24, "heads": 2, "pattern": "hv", **options}
-    made = NucleusNet(
-        3, 2, "virtues", [4, 4, 4, 4, 4], encoder_frozen=True, encoder_options={"marker_dim": 6, **options}
-    )
+    sizes = {"dim": 16, "feedforward": 24, "heads": 2, "pattern": "hv", "marker_dim": 6}
+    options = {"markers": ["P1", "P2", None], **sizes, **options}
+    made = NucleusNet(3, 2, "virtues", [4] * 5, encoder_frozen=True, encoder_options=options)
     made.encoder.fill_table({name: torch.ones(6) for name in ("P1", "P2", "P3")})
     return made
 
