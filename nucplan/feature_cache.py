@@ -26,7 +26,7 @@ from nucplan.progress import Progress, silent
 from nucplan.symmetries import SYMMETRIES, Symmetry
 
 # Written into the name of the folder: raise it when the same inputs give other files.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class FeatureCache:
         encoder = network.encoder
         layout = MapLayout(encoder.channels, tuple(encoder.tap_strides), patch)
         statistics = [network.input_mean.flatten().tolist(), network.input_std.flatten().tolist()]
-        parts = [FORMAT, _weights_hash(encoder), repr(encoder), encoder.taps, layout.tap_strides, statistics]
-        key = json_hash([*parts, patch, precision_name(device), data])
+        parts = [FORMAT, _weights_hash(encoder), network.encoder_arguments, encoder.taps, layout.tap_strides]
+        key = json_hash([*parts, statistics, patch, precision_name(device), data])
         return cls(preprocessed / "features" / key[:16], layout)
 
     def path(self, case: str) -> Path:
@@ -78,6 +78,11 @@ class FeatureCache:
     def missing(self, cases: Sequence[str]) -> list[str]:
         """The cases whose maps are not stored yet."""
         return [case for case in cases if not self.path(case).is_file()]
+
+    def bytes_of_others(self) -> int:
+        """What the maps of other encoders, plans or images take beside these; nothing removes them."""
+        others = (path for path in self.folder.parent.glob("*/*.npy") if path.parent != self.folder)
+        return sum(path.stat().st_size for path in others)
 
     @torch.inference_mode()
     def fill(

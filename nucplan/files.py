@@ -11,7 +11,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +200,14 @@ def file_hash(path: str | os.PathLike) -> str:
         raise NucplanError(f"The file {path} does not exist; check the path.")
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def hash_of_large_file(path: str | os.PathLike) -> str:
+    """As `file_hash`, read once per process while size and time of the file stay: weights are of some gigabytes."""
+    status = Path(path).stat() if Path(path).is_file() else None
+    return _remembered_hash(Path(path), status and (status.st_size, status.st_mtime_ns, status.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _remembered_hash(path: Path, _: tuple[int, ...] | None) -> str:
+    return file_hash(path)

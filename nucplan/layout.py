@@ -78,7 +78,10 @@ class Dataset:
         return self.preprocessed / "fingerprint.png"
 
     def made_from(self, data_identifier: str = f"{PLANS_NAME}_{CONFIGURATION}") -> Path:
-        """What tells from which files and plan the preprocessed data of that name were made."""
+        """What tells from which files and plan the preprocessed data of that name were made.
+
+        Not every plan has the usual name: see `nucplan.plans.data_identifier`.
+        """
         return self.preprocessed / f"{data_identifier}_made_from.json"
 
     def plans(self, plans_name: str = PLANS_NAME) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nucplan.files import read_json
 from nucplan.layout import CONFIGURATION, Dataset
+from nucplan.plans import data_identifier as own_identifier
 
 
 def json_hash(content: Any) -> str:
@@ -30,7 +31,7 @@ def training_data(dataset: Dataset, data_identifier: str | None = None) -> str |
     str or None
         None where the data were not preprocessed, or by an older nucplan, which kept no hash of the files.
     """
-    marker = dataset.made_from(data_identifier) if data_identifier else dataset.made_from()
+    marker = dataset.made_from(data_identifier or own_identifier(dataset))
     files = read_json(marker).get("content") if marker.is_file() else None
     if files is None or not dataset.plans().is_file() or not dataset.splits.is_file():
         return None

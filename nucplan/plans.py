@@ -6,16 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from nucplan.errors import NucplanError
+from nucplan.files import read_json
+from nucplan.layout import CONFIGURATION, PLANS_NAME, Dataset
+
+# The most that stored maps of an encoder may take on disk where nobody says otherwise.
+LIMIT_GIB = 16
+# What older plans do not say, and do.
+NEUTRAL = {"adapter": {"injection_blocks": [1, 2, 3, 4]}, "feature_cache": False}
 
 
 def essence(plans: Mapping[str, Any]) -> dict[str, Any]:
     """What results depend on in a plan: its decisions and weights, less reasons, costs and paths.
 
-    Decisions that say nothing of the data (null) are left out: results are those of plans that did not know them.
+    Decisions that say nothing of the data (null), and newer ones that leave results as they were (`NEUTRAL`), are left
+    out: results are those of plans that did not know them.
     """
     section = plans.get("nucplan") or {}
     decided = {name: one["value"] for name, one in section.get("decisions", {}).items()}
-    decisions = {name: value for name, value in decided.items() if value is not None}
+    decisions = {name: value for name, value in decided.items() if value is not None and NEUTRAL.get(name) != value}
     return {
         "configurations": plans.get("configurations"),
         "decisions": decisions,
@@ -28,9 +36,15 @@ def overridden(plans: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one["value"] for name, one in plans["nucplan"]["decisions"].items() if one.get("overridden")}
 
 
+def data_identifier(dataset: Dataset) -> str:
+    """The name of the preprocessed data of the dataset's own plan; the usual one where there is no plan yet."""
+    configuration = read_json(dataset.plans())["configurations"][CONFIGURATION] if dataset.plans().is_file() else {}
+    return configuration.get("data_identifier", f"{PLANS_NAME}_{CONFIGURATION}")
+
+
 def panel_decision(plans: Mapping[str, Any]) -> dict[str, Any] | None:
     """The decision 'channels', which is None for grey and RGB; older plans have none and take a fixed panel."""
-    found = plans["nucplan"]["decisions"].get("channels")
+    found = plans["nucplan"].get("decisions", {}).get("channels")
     return None if found is None else found["value"]
 
 

@@ -97,6 +97,7 @@ def _deviations(
     if decisions["marker_normalization"].value is None:
         yield Deviation("Its images were clipped, taken to the logarithm and standardised; yours would not be.", True)
     yield from _channel_deviations(encoder)
+    yield from _erased_markers(statistics, decisions)
 
 
 def _channel_deviations(encoder: PretrainedEncoder) -> Iterator[Deviation]:
@@ -104,6 +105,19 @@ def _channel_deviations(encoder: PretrainedEncoder) -> Iterator[Deviation]:
     if not encoder.markers.nuclear:
         yield Deviation(
             "The encoder sees no stain of nuclei; a channel of DNA or histone H3 is one, with the embedding of P68431."
+        )
+
+
+def _erased_markers(statistics: Fingerprint, decisions: Mapping[str, Decision]) -> Iterator[Deviation]:
+    if decisions["marker_normalization"].value is None:
+        return
+    # A fingerprint of an older nucplan does not tell.
+    counted = {name: found.get("image_q99_zero", 0) for name, found in (statistics.markers or {}).items()}
+    erased = [f"{name} (in {number} images)" for name, number in counted.items() if number]
+    if erased:
+        yield Deviation(
+            "Fewer than 1 % of the pixels show these markers, so that clipping at the 99th percentile of an image, as "
+            f"in its training, leaves nothing of them: {', '.join(erased)}."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -12,12 +12,11 @@ from nucplan.encoded_maps import MapLayout
 from nucplan.errors import NucplanError
 from nucplan.layout import CONFIGURATION
 from nucplan.networks.nucleus_net import NucleusNet
-from nucplan.plans import decision
+from nucplan.plans import LIMIT_GIB, decision
 from nucplan.symmetries import SYMMETRIES
 from planners import cost
 from planners.rules.decision import Decision
 
-LIMIT_GIB = 16
 # A step must become this much faster: stored maps know no rotation, no zoom and no change of colours.
 WORTHWHILE = 1.5
 
@@ -39,14 +38,20 @@ def refuse_changing_features(network: NucleusNet) -> None:
     """
     if not network.encoder.plain.frozen:
         raise NucplanError(
-            "--cache-features is about a frozen encoder, and this one is trained; give pretrained --weights without "
-            "--train-encoder, or leave it out."
+            "--cache-features and --cache-limit are about a frozen encoder, and this one is trained; give pretrained "
+            "--weights without --train-encoder, or leave them out."
         )
     if not network.maps_are_fixed:
         raise NucplanError(
             "The features of this encoder depend on parts that are trained (an adapter or a stem); "
-            "leave --cache-features out."
+            "leave --cache-features and --cache-limit out."
         )
+
+
+def preprocessed_shapes(cases: Mapping[str, Mapping[str, Any]], plans: dict[str, Any]) -> list[tuple[int, int]]:
+    """(H, W) of all images of the fingerprint's ``cases`` as they will be preprocessed."""
+    upsampling = decision(plans, "scale")
+    return [tuple(upsampling * side for side in case["size_nonzero"]) for case in cases.values()]
 
 
 def plan_feature_cache(

@@ -14,6 +14,7 @@ from planners.rules import NORMALIZATIONS, PATCH_MULTIPLE, STRIDES, Decision
 LARGEST_SET_PATCH = 4096  # px; rules stay far below it, a user may know better
 MEASURED = {
     "oracle_ceiling": "set scale, boundary_kernel or decoder, on which it depends",
+    "feature_cache": "train with --cache-features or --no-cache-features",
     "marker_normalization": "set normalization, whose schemes then take its place",
 }
 PANELS = ("fixed", "varying")
@@ -29,9 +30,27 @@ def check_names(names: Iterable[str]) -> None:
     """
     for name in names:
         if name in MEASURED:
-            raise NucplanError(f"The decision '{name}' is measured and cannot be set; {MEASURED[name]}.")
+            raise NucplanError(f"The decision '{name}' follows from others and cannot be set; {MEASURED[name]}.")
         if name not in FORMS:
             raise NucplanError(f"The plan has no decision '{name}'; {forms.nearest(name, FORMS, 'decisions')}")
+
+
+def check_beside_weights(overrides: Mapping[str, Any], of_markers: bool) -> None:
+    """Refuse what pretrained weights decide.
+
+    Raises
+    ------
+    NucplanError
+        If name or depth of the encoder is set, or the normalisation beside an encoder of colours. Beside one of markers
+        it breaks the contract, which says so itself.
+    """
+    encoder = overrides.get("encoder")
+    set_parts = {"name", "depth"} & set(encoder) if isinstance(encoder, Mapping) else set()
+    if set_parts or ("normalization" in overrides and not of_markers):
+        what = f"the encoder's {' and '.join(sorted(set_parts))}" if set_parts else "normalization"
+        raise NucplanError(
+            f"The weights decide {what}, which --set would change; leave it out, or plan without --weights."
+        )
 
 
 def apply_override(name: str, decision: Decision, value: Any, context: Mapping[str, Any]) -> Decision:

@@ -17,10 +17,10 @@ from planners.contract import Deviation
 from planners.findings import findings
 from planners.fingerprint import Fingerprint, nnunet_fingerprint
 from planners.oracle import Ceiling
-from planners.overrides import apply_override, check_names
+from planners.overrides import apply_override, check_beside_weights, check_names
 from planners.pretrained import PretrainedEncoder
 from planners.rules import Decision, Limits
-from planners.variants import use_weights, weights_record, white_of
+from planners.variants import seen_as_colours, use_weights, weights_record, white_of
 
 NETWORK = "nucplan.networks.nucleus_net.NucleusNet"
 DECISIONS = (
@@ -81,7 +81,16 @@ def plan_dataset(
     }
     if encoder is not None:
         _bring(plans, encoder, fingerprint, deviations)
+        plans = _with_feature_cache(plans, fingerprint)
     return plans
+
+
+def _with_feature_cache(plans: dict[str, Any], fingerprint: Fingerprint) -> dict[str, Any]:
+    # torch is imported on use.
+    from planners.feature_cache import plan_feature_cache, preprocessed_shapes
+
+    shapes = preprocessed_shapes(fingerprint.cases, plans)
+    return plan_feature_cache(plans, len(fingerprint.intensity), len(fingerprint.class_instances), shapes)
 
 
 def _bring(
@@ -92,8 +101,10 @@ def _bring(
         architecture = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
         chosen = {name: architecture[name] for name in ("encoder_frozen", "encoder_taps")}
         highest = max(channel["all"]["max"] for channel in fingerprint.intensity.values())
-        use_weights(plans, architecture, encoder.request.name, encoder.request.weights, white_of(highest))
+        request, white = encoder.request, white_of(highest)
+        use_weights(plans, architecture, request.name, request.weights, white, encoder.choice)
         architecture |= chosen
+        architecture |= seen_as_colours(architecture, len(fingerprint.intensity))
         return
     from nucplan.networks.encoders.registry import find_card
 
@@ -128,6 +139,8 @@ def decide(
 ) -> dict[str, Decision]:
     """Call the rules in order."""
     check_names(overrides)
+    if encoder is not None:
+        check_beside_weights(overrides, encoder.markers is not None)
     decisions = _Decisions(overrides)
     ceilings = _scale_and_targets(decisions, fingerprint, labels)
     upsampling, kernel = decisions["scale"].value, decisions["boundary_kernel"].value

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from nucplan.errors import NucplanError
 from nucplan.markers.channels import ChannelMarkers, identify
 from nucplan.markers.known import known_markers
+from planners.variants import refuse_colours_on_markers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nucplan.layout import Dataset
+    from nucplan.networks.encoders.choice import EncoderChoice
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class PretrainedEncoder:
     mpp : microns per pixel of an encoder of markers, which resizes images to it; None for other encoders
     markers : which channels it sees; None for an encoder of colours
     embeddings : by accession
+    choice : what the file tells of an encoder of colours
     """
 
     request: EncoderRequest
@@ -59,6 +62,7 @@ class PretrainedEncoder:
     mpp: float | None = None
     markers: ChannelMarkers | None = None
     embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    choice: EncoderChoice | None = None
 
     @property
     def embeddings_file(self) -> str:
@@ -96,14 +100,20 @@ def read_encoder(request: EncoderRequest, channels: int, panel: Sequence[str] | 
         If a file is missing, unreadable or of another encoder, or the images are of another kind.
     """
     from nucplan.networks.encoders.registry import find_card
+    from nucplan.networks.weights_file import reading_once
 
     if find_card(request.name).family == "virtues":
-        return _marker_encoder(request, panel)
+        with reading_once():
+            return _marker_encoder(request, panel)
     if request.marker_embeddings is not None or request.marker_table is not None:
         raise NucplanError(
             f"The encoder '{request.name}' does not look at markers; leave --marker-embeddings and --marker-table out."
         )
-    return PretrainedEncoder(request, tuple(_tried(request, channels, {})))
+    if panel is not None:
+        refuse_colours_on_markers(request.name)
+    with reading_once():
+        taps, choice = _tried(request, channels, {})
+    return PretrainedEncoder(request, tuple(taps), choice=choice)
 
 
 def _marker_encoder(request: EncoderRequest, panel: Sequence[str] | None) -> PretrainedEncoder:
@@ -137,12 +147,12 @@ def _marker_encoder(request: EncoderRequest, panel: Sequence[str] | None) -> Pre
             f"{options['marker_dim']}; give those of the same protein model."
         )
     options |= {"markers": list(markers.accessions)}
-    taps = _tried(request, len(panel), options)
+    taps, _ = _tried(request, len(panel), options)
     return PretrainedEncoder(request, tuple(taps), options, TRAINED_MPP, markers, embeddings)
 
 
-def _tried(request: EncoderRequest, channels: int, options: Mapping[str, Any]) -> list[int]:
-    """The taps of the encoder, once its weights were found to fit; nothing takes memory but the file."""
+def _tried(request: EncoderRequest, channels: int, options: Mapping[str, Any]) -> tuple[list[int], EncoderChoice]:
+    """The taps of the encoder and what the file tells, once its weights were found to fit; nothing takes memory but the file."""
     import torch
 
     from nucplan.networks.encoders.choice import choose_encoder
@@ -150,11 +160,11 @@ def _tried(request: EncoderRequest, channels: int, options: Mapping[str, Any]) -
     from nucplan.networks.weights import load_encoder_weights
     from nucplan.networks.weights_file import read_weights_file
 
-    scaled = choose_encoder(read_weights_file(request.weights), request.name, request.name).layer_scale
+    choice = choose_encoder(read_weights_file(request.weights), request.name, request.name)
     with torch.device("meta"):
-        encoder = build_encoder(request.name, channels, frozen=True, layer_scale=scaled, options=options)
+        encoder = build_encoder(request.name, channels, frozen=True, layer_scale=choice.layer_scale, options=options)
     with warnings.catch_warnings():
         # torch says that nothing is copied, which is the point.
         warnings.simplefilter("ignore", UserWarning)
         load_encoder_weights(encoder, request.weights)
-    return encoder.taps
+    return encoder.taps, choice

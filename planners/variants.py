@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nucplan.errors import NucplanError
-from nucplan.files import file_hash
+from nucplan.files import hash_of_large_file
 from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
-from nucplan.plans import decision
+from nucplan.plans import decision, panel_decision
+
+if TYPE_CHECKING:
+    from nucplan.networks.encoders.choice import EncoderChoice
 
 # All blocks of a model, tapped at equal distances: depth and taps of the plan belong to its own encoder.
 OWN_DEPTH = {"encoder_depth": None, "encoder_taps": None}
@@ -54,6 +57,12 @@ class Variant:
     cache_limit: float | None = None
     decoder_stride: int = 1
 
+    @property
+    def other_network(self) -> bool:
+        """Whether its network is another one than that of the plan, leaving the adapter aside."""
+        chosen = self.encoder is not None or self.weights is not None
+        return chosen or self.train_encoder or self.with_decoder or self.decoder_stride != 1
+
 
 def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: float = 255) -> dict[str, Any]:
     """The plan of a variant; the plan itself if nothing differs.
@@ -72,7 +81,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     derived = deepcopy(plans)
     suffixes = []
     architecture = derived["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
-    if variant.weights is None and (variant.train_encoder or variant.with_decoder):
+    pretrained = variant.weights is not None or plans["nucplan"].get("weights") is not None
+    if not pretrained and (variant.train_encoder or variant.with_decoder):
         option = "--train-encoder" if variant.train_encoder else "--with-decoder"
         raise NucplanError(f"{option} is about pretrained weights; give them with --weights, or leave it out.")
     _refuse_planned_encoder(plans, architecture, variant)
@@ -82,13 +92,14 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     if variant.weights is not None:
         white = white_of(highest_intensity)
         suffixes += use_weights(derived, architecture, variant.encoder, variant.weights, white)
-        if variant.train_encoder:
-            architecture["encoder_frozen"] = False
-            suffixes.append("trained")
-        if variant.with_decoder:
-            architecture["decoder"] = "cellvit"
-            derived["nucplan"]["weights"]["decoder"] = True
-            suffixes.append("decoder")
+    # An encoder that was planned to be trained stays under its name.
+    if variant.train_encoder and architecture["encoder_frozen"]:
+        _train(derived, architecture)
+        suffixes.append("trained")
+    if variant.with_decoder:
+        architecture["decoder"] = "cellvit"
+        derived["nucplan"]["weights"]["decoder"] = True
+        suffixes.append("decoder")
     if variant.injection_blocks is not None:
         suffixes += _inject(derived, variant.injection_blocks)
     if variant.decoder_stride != 1:
@@ -98,6 +109,26 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
         derived["nucplan"]["seed"] = variant.seed
     derived["plans_name"] = plans_name(variant.seed, *suffixes)
     return derived
+
+
+def _train(derived: dict[str, Any], architecture: dict[str, Any]) -> None:
+    """Have the network train its pretrained encoder, whose maps then change."""
+    architecture["encoder_frozen"] = False
+    channels = len(derived["configurations"][CONFIGURATION]["normalization_schemes"])
+    architecture |= seen_as_colours(architecture, channels)
+    derived["nucplan"].get("decisions", {}).pop("feature_cache", None)
+
+
+def seen_as_colours(architecture: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """What a trained encoder must be told where its weights are for colours and the images have none.
+
+    A frozen one is pretrained for certain, and needs no word of it.
+    """
+    from nucplan.networks.encoders.registry import find_card
+
+    if channels == 3 or architecture["encoder_frozen"] or find_card(architecture["encoder"]).family == "virtues":
+        return {}
+    return {"encoder_options": {**architecture.get("encoder_options", {}), "pretrained": True}}
 
 
 def _inject(derived: dict[str, Any], blocks: Sequence[int]) -> list[str]:
@@ -137,6 +168,14 @@ def _refuse_encoder_of_markers(encoder: str) -> None:
         )
 
 
+def refuse_colours_on_markers(encoder: str) -> None:
+    """Refuse a pretrained encoder of colours for images of markers."""
+    raise NucplanError(
+        f"The encoder '{encoder}' was pretrained on colours, and these are images of markers; plan with --encoder "
+        "virtues, or train without --weights."
+    )
+
+
 def white_of(highest_intensity: float) -> int:
     """The highest possible intensity of 8-bit or 16-bit images."""
     return 255 if highest_intensity <= 255 else 65535
@@ -144,11 +183,16 @@ def white_of(highest_intensity: float) -> int:
 
 def weights_record(weights: Path, licence: str) -> dict[str, Any]:
     """What a plan says of a weights file."""
-    return {"file": str(weights.resolve()), "sha256": file_hash(weights), "licence": licence}
+    return {"file": str(weights.resolve()), "sha256": hash_of_large_file(weights), "licence": licence}
 
 
 def use_weights(
-    derived: dict[str, Any], architecture: dict[str, Any], encoder: str | None, weights: Path, white: int
+    derived: dict[str, Any],
+    architecture: dict[str, Any],
+    encoder: str | None,
+    weights: Path,
+    white: int,
+    choice: EncoderChoice | None = None,
 ) -> list[str]:
     """Have a plan start from a weights file, frozen; what its name says of that.
 
@@ -164,6 +208,8 @@ def use_weights(
         The file.
     white
         The highest possible intensity.
+    choice
+        What the file tells; None to read it.
     """
     from nucplan.networks.encoders.choice import choose_encoder
     from nucplan.networks.encoders.registry import find_card
@@ -172,8 +218,11 @@ def use_weights(
     if encoder is not None:
         # A wrong name is told before a file of some gigabytes is read.
         find_card(encoder)
-    choice = choose_encoder(read_weights_file(weights), encoder, architecture["encoder"])
+    if choice is None:
+        choice = choose_encoder(read_weights_file(weights), encoder, architecture["encoder"])
     _refuse_encoder_of_markers(choice.encoder)
+    if panel_decision(derived) is not None:
+        refuse_colours_on_markers(choice.encoder)
     suffixes = [] if choice.encoder == architecture["encoder"] else [choice.encoder.replace("/", "-")]
     architecture |= {
         "encoder": choice.encoder,

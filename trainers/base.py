@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
-from functools import cached_property
 from pathlib import Path
 from time import time
 from typing import Any
@@ -14,40 +12,29 @@ import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import Tensor
 
-from nucplan import augmentation
-from nucplan.cached_loading import CachedPatchDataset
-from nucplan.checkpoints import (
-    load_checkpoint,
-    plain_values,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
+from nucplan.checkpoints import restore_random_state
 from nucplan.datasets.raw import parse_labels
 from nucplan.devices import usable_cores
 from nucplan.errors import NucplanError
-from nucplan.feature_cache import FeatureCache, image_shapes
-from nucplan.files import atomic_files, read_json
+from nucplan.files import atomic_files
 from nucplan.layout import CONFIGURATION, FINAL, LATEST, Dataset, resolve_roots
-from nucplan.loading import PatchDataset, PatchIndex, batches
 from nucplan.locks import FoldLock
 from nucplan.markers.embeddings import available, read_embeddings
 from nucplan.networks.nucleus_net import NucleusMaps, NucleusNet
 from nucplan.networks.start import load_weights
 from nucplan.objective import BoundaryObjective, Objective, PatchTargets, boundary_counts, class_counts
-from nucplan.plans import decision, panel_decision
+from nucplan.plans import decision
 from nucplan.precision import mixed_precision
 from nucplan.progress import progress
 from nucplan.schedule import CosineRestarts, GateWarmUp, epochs
+from trainers.checkpoints import Checkpoints
 from trainers.epoch_log import EpochLog
+from trainers.patches import VALIDATION_BATCHES, PatchLoading
 
-VALIDATION_BATCHES = 4
 
-
-class NucleusTrainer(nnUNetTrainer):
+class NucleusTrainer(PatchLoading, Checkpoints, nnUNetTrainer):
     """A deterministic nnU-Net trainer for nuclei; configs are subclasses that declare what is on.
 
     Reads everything from the plan. ``set_budget`` before the training changes its length.
@@ -93,6 +80,7 @@ class NucleusTrainer(nnUNetTrainer):
         self.lock: FoldLock | None = None
         self._iteration = 0
         self._random_state: dict[str, Any] | None = None
+        self._resumes = False
         self.set_budget(self.decision("iterations")["standard"])
 
     def decision(self, name: str) -> Any:
@@ -118,7 +106,8 @@ class NucleusTrainer(nnUNetTrainer):
         torch.manual_seed(int(np.random.SeedSequence((self.seed, self.fold_number)).generate_state(1)[0]))
         super().initialize()
         weights = self.plan.get("weights")
-        if weights is not None:
+        # A checkpoint holds all weights, whatever became of the file.
+        if weights is not None and not self._resumes:
             names, _ = parse_labels(self.dataset_json["labels"], Path("dataset.json"))
             for report in load_weights(self.network, weights, names):
                 self.print_to_log_file(report, also_print_to_console=True, add_timestamp=False)
@@ -173,72 +162,6 @@ class NucleusTrainer(nnUNetTrainer):
         trained = [p for p in self.network.parameters() if p.requires_grad]
         return torch.optim.AdamW(trained, lr=self.initial_lr, weight_decay=self.weight_decay), None
 
-    @property
-    def caches_features(self) -> bool:
-        """Whether the plan stores the maps of its encoder, and this config's do not change in training."""
-        if not self.plan["decisions"].get("feature_cache", {}).get("value"):
-            return False
-        manager, configuration = self.plans_manager, self.configuration_manager
-        channels = determine_num_input_channels(manager, configuration, self.dataset_json)
-        with torch.device("meta"):
-            network = self.build_network_architecture(
-                manager, configuration, channels, self.label_manager.num_segmentation_heads
-            )
-        return network.maps_are_fixed
-
-    def get_dataloaders(self):
-        training, validation = self.do_split()
-        per_epoch = self.num_iterations_per_epoch * self.batch_size
-        samples = range(self.current_epoch * per_epoch, self.num_epochs * per_epoch)
-        train = self._patches(training, per_epoch, augment=True)
-        return self._batches(train, samples, self.workers), self._validation_batches(validation)
-
-    @cached_property
-    def feature_cache(self) -> FeatureCache | None:
-        """The stored maps of the fold's images, where they are; what is missing is computed when they are asked for."""
-        return self._filled_cache() if self.caches_features else None
-
-    def _filled_cache(self) -> FeatureCache:
-        cases = [case for part in self.do_split() for case in part]
-        dataset = Dataset(resolve_roots(), self.plans_manager.dataset_name)
-        made_from = read_json(dataset.made_from(self.configuration_manager.data_identifier))
-        patch = self.configuration_manager.patch_size[0]
-        # By content where it is known: a file that was only touched is the same image.
-        data = [made_from.get("content", made_from["raw"]), made_from["plan"]]
-        cache = FeatureCache.of(self.network, patch, data, dataset.preprocessed, self.device)
-        reader = self.dataset_class(self.preprocessed_dataset_folder, cases)
-        if missing := cache.missing(cases):
-            size = cache.layout.bytes(image_shapes(reader, missing)) / 2**30
-            self.print_to_log_file(
-                f"The features of {len(missing)} images are computed once: {size:.3g} GiB in {cache.folder}",
-                also_print_to_console=True,
-                add_timestamp=False,
-            )
-        cache.fill(self.network, reader, cases, self.device, progress)
-        return cache
-
-    def _patches(self, cases, per_epoch: int, augment: bool) -> PatchDataset:
-        reader = self.dataset_class(self.preprocessed_dataset_folder, cases)
-        ignore, patch = self.label_manager.ignore_label, self.configuration_manager.patch_size[0]
-        index = PatchIndex.build(reader, cases, patch, self.decision("oversampling"), ignore)
-        panel = panel_decision(self.plans_manager.plans)
-        if self.feature_cache is not None:
-            colours = augmentation.colour_transforms(panel) if augment else None
-            return CachedPatchDataset(reader, index, self.feature_cache, colours, self.seed, per_epoch)
-        margin = augmentation.margin(patch) if augment else 0
-        transforms = augmentation.training_transforms(patch, panel) if augment else None
-        return PatchDataset(reader, index, patch, margin, transforms, self.seed, per_epoch)
-
-    def _batches(self, dataset: PatchDataset, samples: range, workers: int):
-        return batches(dataset, self.batch_size, samples, workers, pin_memory=self.device.type == "cuda")
-
-    def _validation_batches(self, cases):
-        # The same patches every epoch, so that the curve shows the network and not the draw.
-        dataset = self._patches(cases, VALIDATION_BATCHES * self.batch_size, augment=False)
-        fixed = list(self._batches(dataset, range(VALIDATION_BATCHES * self.batch_size), 0))
-        while True:
-            yield from fixed
-
     # -- one step --------------------------------------------------------------------------------------------------
 
     def _forward(self, batch: dict[str, Tensor]) -> tuple[NucleusMaps, PatchTargets, Tensor, dict[str, Tensor]]:
@@ -248,15 +171,6 @@ class NucleusTrainer(nnUNetTrainer):
             maps = self.network.maps(images, self._stored_maps(batch))
             total, terms = self.loss(maps, targets)
         return maps, targets, total, terms
-
-    def _stored_maps(self, batch: dict[str, Any]) -> list[Tensor] | None:
-        """The encoder's maps (B, D, h, w) in the type that the pass computes in, or None where they are not stored."""
-        if "encoder_maps" not in batch:
-            return None
-        device = self.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        stored = (maps.to(self.device, non_blocking=True) for maps in batch["encoder_maps"])
-        return [maps.to(dtype).permute(0, 3, 1, 2) for maps in stored]
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
         iteration = self.iteration_of(self.current_epoch) + self._iteration
@@ -391,78 +305,7 @@ class NucleusTrainer(nnUNetTrainer):
         # The console belongs to the progress lines; everything else is in the log file.
         super().print_to_log_file(*args, also_print_to_console=also_print_to_console, add_timestamp=add_timestamp)
 
-    # -- checkpoints -----------------------------------------------------------------------------------------------
-
-    def save_checkpoint(self, filename: str) -> None:
-        if self.disable_checkpointing:
-            return
-        save_checkpoint(self._checkpoint(), Path(filename))
-
-    def _checkpoint(self) -> dict[str, Any]:
-        return {
-            "network_weights": self.network.state_dict(),
-            "network_kwargs": {
-                "input_channels": self.num_input_channels,
-                "num_classes": self.label_manager.num_segmentation_heads,
-                **self.network_arguments(self.plans_manager.plans),
-            },
-            "optimizer_state": self.optimizer.state_dict(),
-            "grad_scaler_state": None if self.grad_scaler is None else self.grad_scaler.state_dict(),
-            "random_state": random_state(),
-            "logging": plain_values(self.logger.get_checkpoint()),
-            "history": self.epoch_log.history,
-            "_best_ema": None,
-            "current_epoch": self.current_epoch + 1,
-            "epochs": [self.num_epochs, self.num_iterations_per_epoch],
-            "seed": self.seed,
-            "training_cases": self.do_split()[0],
-            # Stock inference reads the configuration's name from here.
-            "init_args": {"configuration": self.configuration_name, "fold": self.fold},
-            "trainer_name": type(self).__name__,
-            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
-        }
-
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """Continue exactly where ``filename_or_checkpoint`` was written.
-
-        Raises
-        ------
-        NucplanError
-            If it comes from a run of another length or on other training cases.
-        """
-        checkpoint = filename_or_checkpoint
-        if not isinstance(checkpoint, dict):
-            checkpoint = load_checkpoint(Path(checkpoint), self.device)
-        if not self.was_initialized:
-            self.initialize()
-        self._refuse_other_run(checkpoint)
-        self.network.load_state_dict(checkpoint["network_weights"])
-        self.optimizer.load_state_dict(checkpoint["optimizer_state"])
-        if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
-            self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
-        self.current_epoch = checkpoint["current_epoch"]
-        self.epoch_log = EpochLog(checkpoint["history"])
-        self.logger.load_checkpoint(checkpoint["logging"])
-        self._random_state = checkpoint["random_state"]
-        if self.current_epoch < self.num_epochs:
-            self.print_to_log_file(
-                f"Fold {self.fold} goes on after epoch {self.current_epoch} of {self.num_epochs}.",
-                also_print_to_console=True,
-                add_timestamp=False,
-            )
-
-    def _refuse_other_run(self, checkpoint: dict[str, Any]) -> None:
-        there, here = checkpoint["epochs"], [self.num_epochs, self.num_iterations_per_epoch]
-        if there != here:
-            raise NucplanError(
-                f"{self.output_folder} holds a run of {math.prod(there)} iterations, not {math.prod(here)}; "
-                "give the same budget to go on with it, or move that folder away to train anew."
-            )
-        if checkpoint["training_cases"] != self.do_split()[0]:
-            raise NucplanError(
-                f"{self.output_folder} was trained on other cases than splits_final.json has now; "
-                "move that folder away to train anew, or restore the split."
-            )
+    # -- validation ------------------------------------------------------------------------------------------------
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Predict the fold's validation cases as nuclei, into ``validation/``, with ``summary.json``."""

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from nucplan.datasets.raw import RawDataset
 from nucplan.devices import peak_memory
 from nucplan.errors import NucplanError
-from nucplan.feature_cache import image_shapes
 from nucplan.files import read_json, write_json
 from nucplan.layout import CONFIGURATION, FINAL, FOLDS, LATEST, Dataset, require_plan
 from nucplan.locks import fold_lock
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.start import load_weights
+from nucplan.networks.weights_file import reading_once
 from nucplan.origin import TrainedOn, training_data
 from nucplan.plans import essence
 from nucplan.precision import precision_name
 from nucplan.progress import progress
-from planners.feature_cache import network_of, plan_feature_cache, refuse_changing_features
+from planners.feature_cache import network_of, plan_feature_cache, preprocessed_shapes, refuse_changing_features
 from planners.preprocessor import preprocess
 from planners.variants import Variant, derive_plans
 from trainers import trainer_class
@@ -51,19 +50,18 @@ def prepare(dataset: Dataset, request: TrainingRequest) -> dict:
     """
     require_plan(dataset)
     _refuse_needless_injection(request)
-    base = read_json(dataset.plans())
-    highest = max(channel["all"]["max"] for channel in read_json(dataset.fingerprint)["intensity"].values())
-    plans = derive_plans(base, request.variant, highest)
-    variant = request.variant
-    other_network = variant.encoder is not None or variant.weights is not None or variant.decoder_stride != 1
-    if other_network or trainer_class(request.config).adapter:
-        _refuse_unfit_encoder(dataset, plans, trainer_class(request.config))
-    if variant.cache_features:
+    base, fingerprint, variant = read_json(dataset.plans()), read_json(dataset.fingerprint), request.variant
+    highest = max(channel["all"]["max"] for channel in fingerprint["intensity"].values())
+    with reading_once():
+        plans = derive_plans(base, variant, highest)
+        if variant.other_network or trainer_class(request.config).adapter:
+            _refuse_unfit_encoder(dataset, plans, trainer_class(request.config), variant)
+    if variant.cache_features or variant.cache_limit is not None:
         arguments = trainer_class(request.config).network_arguments(plans)
         refuse_changing_features(network_of(plans, arguments, *_channels_and_classes(dataset)))
+    plans = _with_feature_cache(dataset, plans, variant, fingerprint["cases"])
     # Data that are up to date are kept; planning that was cut off, or done anew, leaves some that are not.
     preprocess(RawDataset(dataset), plans, progress=progress)
-    plans = _with_feature_cache(dataset, plans, variant)
     if plans["plans_name"] != base["plans_name"]:
         write_json(dataset.plans(plans["plans_name"]), plans)
     return plans
@@ -82,19 +80,20 @@ def _channels_and_classes(dataset: Dataset) -> tuple[int, int]:
     return len(info.channel_names), len(info.class_names)
 
 
-def _with_feature_cache(dataset: Dataset, plans: dict, variant: Variant) -> dict:
-    configuration = plans["configurations"][CONFIGURATION]
-    if not configuration["architecture"]["arch_kwargs"]["encoder_frozen"]:
+def _with_feature_cache(dataset: Dataset, plans: dict, variant: Variant, cases: dict) -> dict:
+    """The plan with the decision ``feature_cache``: the planned one, unless the variant is about it."""
+    if not plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]["encoder_frozen"]:
         return plans
-    folder = dataset.preprocessed / configuration["data_identifier"]
-    reader = infer_dataset_class(str(folder))(str(folder))
-    shapes = image_shapes(reader, RawDataset(dataset).cases())
+    open_to_rule = variant.cache_features is None and variant.cache_limit is None
+    if open_to_rule and "feature_cache" in plans["nucplan"]["decisions"] and not variant.other_network:
+        return plans
+    shapes = preprocessed_shapes(cases, plans)
     return plan_feature_cache(
         plans, *_channels_and_classes(dataset), shapes, variant.cache_features, variant.cache_limit
     )
 
 
-def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> None:
+def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type, variant: Variant) -> None:
     """Build the network of ``plans`` without memory for its weights, and try the weights file on it."""
     info = RawDataset(dataset).info
     arguments = trainer_type.network_arguments(plans)
@@ -106,7 +105,9 @@ def _refuse_unfit_encoder(dataset: Dataset, plans: dict, trainer_type: type) -> 
             f"({', '.join(map(str, arguments['boundary_strides']))}); plan with finer ones, or train --config baseline."
         )
     weights = plans["nucplan"].get("weights")
-    if weights is not None:
+    # Those that were planned with were tried then, and a training that goes on has no need of the file.
+    tried_before = variant.weights is None and not variant.with_decoder
+    if weights is not None and not tried_before and Path(weights["file"]).is_file():
         with warnings.catch_warnings():
             # torch says that nothing is copied, which is the point.
             warnings.simplefilter("ignore", UserWarning)

@@ -110,7 +110,7 @@ def _plan_and_preprocess(
     from planners.fingerprint import load_or_measure
     from planners.fingerprint_figure import draw
     from planners.oracle import sample_labels
-    from planners.overrides import check_names
+    from planners.overrides import check_beside_weights, check_names
     from planners.planner import plan_dataset
     from planners.pretrained import read_encoder
     from planners.splits import case_features, load_or_make_splits
@@ -119,6 +119,8 @@ def _plan_and_preprocess(
     verify_raw(dataset, lambda cases: common.progress(cases, "Checking"))
     raw = RawDataset(dataset)
     encoder = None if request is None else read_encoder(request, len(raw.info.channel_names), raw.info.panel)
+    if encoder is not None:
+        check_beside_weights(overrides, encoder.markers is not None)
     fingerprint = load_or_measure(raw, common.progress)
     splits = load_or_make_splits(dataset.splits, case_features(fingerprint.cases), raw.info.groups)
     annotated = [case for case, record in fingerprint.cases.items() if record["nuclei"]]

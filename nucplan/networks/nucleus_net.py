@@ -13,7 +13,7 @@ from torch.nn import functional
 from nucplan.errors import NucplanError
 from nucplan.networks.boundary import BoundaryBranch, at_full_resolution
 from nucplan.networks.decoder import SkipDecoder
-from nucplan.networks.encoders.registry import build_encoder
+from nucplan.networks.encoders.registry import build_encoder, find_card
 from nucplan.networks.heads import LogitHead
 from nucplan.networks.stem import PixelStem
 
@@ -122,6 +122,13 @@ class NucleusNet(nn.Module):
         self.encoder = build_encoder(
             encoder, pixel_channels, encoder_depth, encoder_frozen, encoder_layer_scale, encoder_taps, encoder_options
         )
+        # What an encoder does beside its weights: markers, pixel size, positions and the like.
+        self.encoder_arguments = {
+            "name": encoder,
+            "depth": encoder_depth,
+            "layer_scale": encoder_layer_scale,
+            "options": {**find_card(encoder).options, **(encoder_options or {})},
+        }
         if adapter is not None:
             from nucplan.networks.adapter import CellVTA
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ class WeightsFile:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
+_kept: dict[Path, object] | None = None
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within it each weights file is read once, and stays in memory: several parts of a start look at the same one."""
+    global _kept
+    outermost = _kept is None
+    _kept = {} if outermost else _kept
+    try:
+        yield
+    finally:
+        _kept = None if outermost else _kept
+
+
 def read_content(file: Path) -> object:
     """What a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file holds, as it was saved; no code of the file is run.
 
@@ -52,6 +68,14 @@ def read_content(file: Path) -> object:
     """
     if not file.is_file():
         raise NucplanError(f"The weights file {file} does not exist; check --weights.")
+    if _kept is None:
+        return _read(file)
+    if file.resolve() not in _kept:
+        _kept[file.resolve()] = _read(file)
+    return _kept[file.resolve()]
+
+
+def _read(file: Path) -> object:
     try:
         return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
     except Exception as error:

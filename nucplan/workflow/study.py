@@ -13,7 +13,7 @@ from typing import Any
 from nucplan.files import read_json
 from nucplan.layout import CHOICE, FINAL, FOLDS, LATEST, PLANS_NAME, Dataset, plans_name
 from nucplan.origin import TrainedOn
-from nucplan.plans import decision, overridden
+from nucplan.plans import data_identifier, decision, overridden
 from nucplan.reproduction.grid import FILE_NAME, grid, words
 from nucplan.schedule import epochs
 from nucplan.workflow.jobs import Decided, Job, Length, PlanCopy, Resources
@@ -138,7 +138,7 @@ class Study:
             f"plan/{dataset.folder_name}",
             self._command("nucplan_plan_and_preprocess", str(dataset.id), *options),
             inputs=(dataset.dataset_json, *map(dataset.part, KINDS), *_files(dataset)),
-            outputs=(dataset.plans(), dataset.made_from()),
+            outputs=(dataset.plans(), dataset.made_from(data_identifier(dataset))),
             decided=Decided(dataset.plans(), "scale", 1, models) if self.native_resolution else None,
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
@@ -156,7 +156,7 @@ class Study:
             training_name(dataset, config, fold, seed),
             self._command("nucplan_train", str(dataset.id), str(fold), "--config", config, *self._length(), *options),
             outputs=(folder / FINAL, folder / "validation" / "summary.json"),
-            after=(dataset.made_from(),),
+            after=(dataset.made_from(data_identifier(dataset)),),
             plan=PlanCopy(dataset.plans(), model / "plans.json", variant=injected),
             length=Length(folder / "run.json", self._asked(dataset), (folder / FINAL, folder / LATEST)),
             data=TrainedOn(folder / "run.json", dataset, (folder / FINAL, folder / LATEST)),
@@ -171,7 +171,7 @@ class Study:
                 "python", "-m", "trainers.run_reference", str(dataset.id), str(fold), *self._length(), "--wait"
             ),
             outputs=(folder / "validation" / "metrics.json",),
-            after=(dataset.made_from(), dataset.plans()),
+            after=(dataset.made_from(data_identifier(dataset)), dataset.plans()),
             length=Length(folder / "run.json", self._asked(dataset), (folder / "validation" / "metrics.json",)),
             data=TrainedOn(folder / "run.json", dataset, (folder / "validation" / "metrics.json",)),
             **self._needs(dataset),

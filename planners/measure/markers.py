@@ -24,10 +24,12 @@ class MarkerCounts:
     histograms : per channel (highest + 1,) int64, or None for a channel that is 0 everywhere
     image_q99_log : (C, 2) float64, sums of the values and of their squares after clipping at the image's own q99 and
         log1p
+    erased : (C,) bool, which channels hold a signal in so few pixels that this clip is 0
     """
 
     histograms: tuple[np.ndarray | None, ...]
     image_q99_log: np.ndarray
+    erased: np.ndarray
 
     @property
     def present(self) -> np.ndarray:
@@ -38,12 +40,14 @@ class MarkerCounts:
 def measure_markers(image: np.ndarray, units: Sequence[float]) -> MarkerCounts:
     """Measure an image (H, W, C), uint8 or uint16; ``units`` are the intensities of one count, one per channel."""
     planes = np.moveaxis(image[nonzero_window(image)], 2, 0)
-    histograms, sums = [], np.zeros((len(planes), 2))
+    histograms, sums, erased = [], np.zeros((len(planes), 2)), np.zeros(len(planes), bool)
     for channel, (plane, unit) in enumerate(zip(planes, units, strict=True)):
         histogram = np.bincount(plane.ravel())
         histograms.append(histogram if len(histogram) > 1 else None)
-        sums[channel] = _moments(histogram, clip_of(plane, IMAGE_Q99), unit, log=True)
-    return MarkerCounts(tuple(histograms), sums)
+        clip = clip_of(plane, IMAGE_Q99)
+        sums[channel] = _moments(histogram, clip, unit, log=True)
+        erased[channel] = clip == 0 and len(histogram) > 1
+    return MarkerCounts(tuple(histograms), sums, erased)
 
 
 class MarkerPool:
@@ -53,9 +57,11 @@ class MarkerPool:
         self._units = units
         self._histograms = [np.zeros(1, np.int64) for _ in units]
         self._image_q99_log = np.zeros((len(units), 2))
+        self._erased = np.zeros(len(units), int)
 
     def add(self, image: MarkerCounts) -> None:
         self._image_q99_log += image.image_q99_log * image.present[:, None]
+        self._erased += image.erased
         for channel, histogram in enumerate(image.histograms):
             if histogram is not None:
                 self._histograms[channel] = _sum(self._histograms[channel], histogram)
@@ -64,7 +70,8 @@ class MarkerPool:
         """Per channel "unit", "zero_fraction", "clip", and "mean" and "std" of what a normalisation makes of it.
 
         The last two stand under "linear" (clipped), "log" (clipped, log1p) and "image_q99_log" (each image clipped at
-        its own 99th percentile, log1p). A channel without any signal has the mean 0 and the deviation 1.
+        its own 99th percentile, log1p), and in how many images this percentile is 0 although there is a signal under
+        "image_q99_zero". A channel without any signal has the mean 0 and the deviation 1.
         """
         return [self._channel(channel) for channel in range(len(self._units))]
 
@@ -79,6 +86,7 @@ class MarkerPool:
             "linear": _mean_and_std(_moments(histogram, clip, unit, log=False), pixels),
             "log": _mean_and_std(_moments(histogram, clip, unit, log=True), pixels),
             "image_q99_log": _mean_and_std(self._image_q99_log[channel], pixels),
+            "image_q99_zero": int(self._erased[channel]),
         }
 
 

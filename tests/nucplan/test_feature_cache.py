@@ -133,6 +133,32 @@ def test_other_weights_images_taps_colours_or_tiles_have_other_folders(net, tmp_
     assert cache_of(network(), tmp_path).folder in folders
 
 
+def marker_network(**options) -> NucleusNet:
+    torch.manual_seed(0)
+    sizes = {"dim": 16, "feedforward": 24, "heads": 2, "pattern": "hv", "marker_dim": 6}
+    options = {"markers": ["P1", "P2", None], **sizes, **options}
+    made = NucleusNet(3, 2, "virtues", [4] * 5, encoder_frozen=True, encoder_options=options)
+    made.encoder.fill_table({name: torch.ones(6) for name in ("P1", "P2", "P3")})
+    return made
+
+
+def test_markers_and_positions_that_no_weight_tells_have_their_own_folders(tmp_path) -> None:
+    changes = [{}, {"markers": ["P1", None, "P2"]}, {"markers": ["P2", "P1", None]}, {"mpp": 0.9}, {"heads": 1}]
+    changes += [{"rope": []}]
+    nets = [marker_network(**change) for change in changes]
+    sam = {"img_size": 64, "embed_dim": 32, "num_heads": 2}
+    for positions in ("crop", "resample"):
+        torch.manual_seed(0)
+        options = {"positions": positions, **sam}
+        nets.append(
+            NucleusNet(
+                3, 2, "samvit_base_patch16", [4] * 5, encoder_depth=2, encoder_frozen=True, encoder_options=options
+            )
+        )
+    assert len({cache_of(made, tmp_path).folder for made in nets}) == len(nets)
+    assert cache_of(marker_network(), tmp_path).folder == cache_of(nets[0], tmp_path).folder
+
+
 def test_an_interrupted_computation_goes_on_and_leaves_nothing_half_written(net, tmp_path, filled, monkeypatch) -> None:
     cache, calls = cache_of(net, tmp_path), []
 

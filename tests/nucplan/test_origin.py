@@ -68,3 +68,12 @@ def test_data_of_an_older_nucplan_are_believed(dataset, tmp_path):
     assert trained.problem() is not None
     write_json(dataset.made_from(), {"raw": "times", "plan": "p"})
     assert trained.problem() is None
+
+
+def test_data_of_a_plan_with_a_name_of_its_own_are_found(dataset):
+    configuration = read_json(dataset.plans())["configurations"]["2d"]
+    named = {"2d": configuration | {"data_identifier": "nucplanPlans_NoNormalization_2d"}}
+    change(dataset.plans(), configurations=named)
+    assert training_data(dataset) is None
+    write_json(dataset.made_from("nucplanPlans_NoNormalization_2d"), {"content": "c"})
+    assert training_data(dataset) is not None

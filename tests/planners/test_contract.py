@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,12 @@ def test_a_mild_deviation_is_told_and_planned(fingerprint_of, side, planned, mar
     (found,) = contract.checked(encoder(markers=markers), fingerprint_of(mpp=1.0, side=side), decisions(**planned))
     assert message in found.sentence
     assert not found.grave
+
+
+def test_markers_that_the_clip_erases_are_named(fingerprint_of):
+    data = fingerprint_of(mpp=1.0, side=2000)
+    data = replace(data, markers={"CD3": {"image_q99_zero": 4}, "DAPI": {"image_q99_zero": 0}, "CD4": {}})
+    (found,) = contract.checked(encoder(), data, decisions())
+    assert "CD3 (in 4 images)" in found.sentence
+    assert not found.grave
+    assert "DAPI" not in found.sentence

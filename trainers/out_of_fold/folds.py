@@ -8,6 +8,7 @@ from typing import Any
 
 from nucplan.files import read_json
 from nucplan.layout import CONFIGURATION, FOLDS, PLANS_NAME, Dataset
+from nucplan.plans import LIMIT_GIB
 from trainers import CONFIGS, trainer_name
 
 
@@ -49,15 +50,38 @@ def _plan_options(dataset: Dataset, plans_name: str) -> list[str]:
     if plans_name == PLANS_NAME or not dataset.plans(plans_name).is_file():
         return []
     own, plans = (read_json(dataset.plans(name)) for name in (PLANS_NAME, plans_name))
-    own_encoder, encoder = (
-        content["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]["encoder"] for content in (own, plans)
-    )
-    made_with = plans["nucplan"]
-    options = ["--encoder", encoder] if encoder != own_encoder else []
-    options += ["--weights", made_with["weights"]["file"]] if "weights" in made_with else []
+    options = [*_encoder_options(own, plans), *_cache_options(plans)]
     own_blocks, blocks = (_injection_blocks(content) for content in (own, plans))
     options += ["--injection-blocks", ",".join(map(str, blocks))] if blocks != own_blocks else []
-    return options + (["--seed", str(made_with["seed"])] if "seed" in made_with else [])
+    return options + (["--seed", str(plans["nucplan"]["seed"])] if "seed" in plans["nucplan"] else [])
+
+
+def _encoder_options(own: dict[str, Any], plans: dict[str, Any]) -> list[str]:
+    own_network, network = (
+        content["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"] for content in (own, plans)
+    )
+    own_weights, weights = (content["nucplan"].get("weights") or {} for content in (own, plans))
+    options = ["--encoder", network["encoder"]] if network["encoder"] != own_network["encoder"] else []
+    # Those that were planned with need no option, and take none.
+    options += ["--weights", weights["file"]] if weights and not own_weights else []
+    frozen_before = own_network.get("encoder_frozen") or not own_weights
+    trained = weights and frozen_before and not network.get("encoder_frozen", True)
+    options += ["--train-encoder"] if trained else []
+    options += ["--with-decoder"] if weights.get("decoder") else []
+    stride = network.get("decoder_stride", 1)
+    return options + (["--decoder-stride", str(stride)] if stride != 1 else [])
+
+
+def _cache_options(plans: dict[str, Any]) -> list[str]:
+    """What makes the last part of the plan's name (`planners.feature_cache`)."""
+    part = plans.get("plans_name", "").rpartition("_")[2]
+    if part == "live":
+        return ["--no-cache-features"]
+    if part != "cached":
+        return []
+    inputs = plans["nucplan"]["decisions"]["feature_cache"].get("from", {})
+    limit = inputs.get("limit_bytes", 0) / 2**30
+    return ["--cache-features", *(["--cache-limit", f"{limit:g}"] if limit > LIMIT_GIB else [])]
 
 
 def _injection_blocks(plans: dict[str, Any]) -> list[int]:

@@ -40,6 +40,8 @@ class SamViT(BlockwiseEncoder):
         Whether blocks have the adapters of SAM-Med2D.
     neck
         Whether to keep SAM's neck, which our decoders do not read.
+    pretrained
+        As of `TimmViT`.
     options
         Further arguments of timm's ``VisionTransformerSAM``, for example ``img_size``.
 
@@ -62,12 +64,13 @@ class SamViT(BlockwiseEncoder):
         positions: Literal["resample", "crop"] = "resample",
         adapter: bool = False,
         neck: bool = False,
+        pretrained: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
         if layer_scale:
             raise NucplanError(f"The weights have LayerScale, which '{name}' has not; check --encoder.")
-        channels, self.repeat_grey = shown_channels(name, in_channels, frozen)
+        channels, self.repeat_grey = shown_channels(name, in_channels, frozen or pretrained)
         self.positions = positions
         self.vit = _create(name, channels, depth, options)
         self.channels = self.vit.embed_dim

@@ -39,7 +39,7 @@ class TimmViT(BlockwiseEncoder):
     name
         A timm model name, for example ``vit_tiny_patch16_224``.
     in_channels
-        Channels of the image. A grey image is shown to a frozen (pretrained) encoder three times.
+        Channels of the image. A grey image is shown to a pretrained encoder three times.
     depth
         Number of blocks, if other than the model's own (training from scratch only).
     frozen
@@ -48,6 +48,8 @@ class TimmViT(BlockwiseEncoder):
         Whether blocks scale their residuals (LayerScale); pretrained weights say so.
     taps
         Four block indices, ascending, repeats allowed; None for `default_taps`.
+    pretrained
+        Whether it starts from weights for RGB; a frozen one does anyway.
     options
         Further arguments of timm's ``VisionTransformer`` as plain values: ``reg_tokens``, ``img_size``, ``mlp_ratio``
         ...; ``mlp_layer`` by name (``swiglu_packed``), ``norm_eps`` for the epsilon of its norms.
@@ -67,10 +69,11 @@ class TimmViT(BlockwiseEncoder):
         frozen: bool = False,
         layer_scale: bool = False,
         taps: Sequence[int] | None = None,
+        pretrained: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
-        channels, self.repeat_grey = shown_channels(name, in_channels, frozen)
+        channels, self.repeat_grey = shown_channels(name, in_channels, frozen or pretrained)
         self.vit = _create(name, channels, depth, layer_scale, options)
         self.patch = self.vit.patch_embed.patch_size[0]
         if self.patch not in STRIDES:
@@ -148,20 +151,20 @@ class TimmViT(BlockwiseEncoder):
         return resample_abs_pos_embed(table, self.vit.patch_embed.grid_size, num_prefix_tokens=prefix)
 
 
-def shown_channels(name: str, in_channels: int, frozen: bool) -> tuple[int, bool]:
+def shown_channels(name: str, in_channels: int, pretrained: bool) -> tuple[int, bool]:
     """Channels that an encoder for RGB is built with, and whether a grey image is shown to it three times.
 
     Raises
     ------
     NucplanError
-        If a frozen one is asked for channels other than 1 or 3.
+        If a pretrained one is asked for channels other than 1 or 3.
     """
-    if frozen and in_channels not in (1, 3):
+    if pretrained and in_channels not in (1, 3):
         raise NucplanError(
             f"The pretrained encoder '{name}' takes grey or RGB images, these have {in_channels} channels; "
             "train without --weights."
         )
-    repeat_grey = frozen and in_channels == 1
+    repeat_grey = pretrained and in_channels == 1
     return (3 if repeat_grey else in_channels), repeat_grey
 
 

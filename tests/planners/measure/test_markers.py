@@ -81,3 +81,10 @@ def test_intensities_of_absent_channels_do_not_count() -> None:
     nothing = IntensityPool(2)
     nothing.add(measure_intensities(lacking, 100, np.random.default_rng(2)), np.array([True, False]))
     assert set(nothing.summary()[1].values()) == {0.0}
+
+
+def test_images_whose_signal_the_clip_of_the_image_erases_are_counted() -> None:
+    rare, common, absent = np.zeros((10, 30), int), np.ones((10, 30), int), np.zeros((10, 30), int)
+    rare[0, 0] = 7
+    images = [np.dstack([rare, common, absent]).astype(np.uint16), np.dstack([common] * 3).astype(np.uint16)]
+    assert [found["image_q99_zero"] for found in pooled(images)] == [1, 0, 0]
