@@ -38,6 +38,12 @@ class EncoderRequest:
     marker_table: Path | None = None
     break_contract: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """What a plan remembers, with its record of the weights, to be made anew for the same encoder."""
+        files = {"marker_embeddings": self.marker_embeddings, "marker_table": self.marker_table}
+        paths = {name: path and str(path.resolve()) for name, path in files.items()}
+        return {"name": self.name, **paths, "break_contract": self.break_contract}
+
 
 @dataclass(frozen=True)
 class PretrainedEncoder:

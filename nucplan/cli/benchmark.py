@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucplan.cli import common
+from nucplan.cli.encoder_options import add_encoder, requested_encoder
 from nucplan.errors import NucplanError
 from nucplan.layout import FINAL, FOLDS
 from nucplan.schedule import BUDGETS
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nucplan.layout import Dataset, Roots
     from nucplan.workflow.jobs import Job
     from nucplan.workflow.local import Outcome
+    from nucplan.workflow.pretrained import Pretrained
     from nucplan.workflow.study import Study
 
 # Of the adapter of CellVTA.
@@ -26,6 +28,7 @@ EXAMPLES = """\
   nucplan_benchmark Tissue TNBC --budget quick         plan, train and compare on this machine
   nucplan_benchmark Tissue --reference nnunet          stock nnU-Net in the same table
   nucplan_benchmark Tissue --transfer-to TNBC          how the models of Tissue do on TNBC, on which none was trained
+  nucplan_benchmark Tissue --configs baseline,cellvta --encoder uni --weights uni.bin   with a pretrained encoder
   nucplan_benchmark Tissue --dry-run                   the jobs, what is done and how long the others take
   nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays
   nucplan_benchmark Tissue --device cuda --executor slurm            the same jobs, submitted to SLURM one by one
@@ -52,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--native-resolution", action="store_true", help="plan at the scale of the images: none is enlarged"
     )
+    add_encoder(made)
     made.add_argument(
         "--injection-blocks", metavar="1,2", help="train the config cellvta with these interactions (default: all four)"
     )
@@ -131,6 +135,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     if absent is not None:
         raise NucplanError(f"{absent.dataset_json} is missing; make the dataset with nucplan_convert.")
     _refuse_transfers(datasets, targets)
+    encoder = _encoder(arguments)
     output = arguments.output or roots.results / "benchmarks" / "_".join(dataset.folder_name for dataset in datasets)
     return Study(
         datasets,
@@ -146,7 +151,23 @@ def _study(arguments: argparse.Namespace) -> Study:
         native_resolution=arguments.native_resolution,
         injection_blocks=_injection_blocks(arguments.injection_blocks, configs, datasets),
         transfer_to=targets,
+        encoders={} if encoder is None else {dataset.folder_name: encoder for dataset in datasets},
     )
+
+
+def _encoder(arguments: argparse.Namespace) -> Pretrained | None:
+    """The pretrained encoder to plan for, once its files are known to be there."""
+    from nucplan.networks.encoders.registry import find_card
+    from nucplan.workflow.pretrained import Pretrained
+
+    request = requested_encoder(arguments)
+    if request is None:
+        return None
+    find_card(request.name)
+    for option, path in (("--marker-embeddings", request.marker_embeddings), ("--marker-table", request.marker_table)):
+        if path is not None and not path.exists():
+            raise NucplanError(f"{option} {path} does not exist; check the path.")
+    return Pretrained.of_request(request)
 
 
 def _targets(roots: Roots, names: str | None) -> tuple[Dataset, ...]:

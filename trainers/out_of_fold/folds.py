@@ -54,7 +54,9 @@ def _plan_options(dataset: Dataset, plans_name: str) -> list[str]:
     )
     made_with = plans["nucplan"]
     options = ["--encoder", encoder] if encoder != own_encoder else []
-    options += ["--weights", made_with["weights"]["file"]] if "weights" in made_with else []
+    # Weights that a dataset is planned for are those of all its trainings.
+    own_weights = "weights" in made_with and "weights" not in own["nucplan"]
+    options += ["--weights", made_with["weights"]["file"]] if own_weights else []
     own_blocks, blocks = (_injection_blocks(content) for content in (own, plans))
     options += ["--injection-blocks", ",".join(map(str, blocks))] if blocks != own_blocks else []
     return options + (["--seed", str(made_with["seed"])] if "seed" in made_with else [])
