@@ -7,15 +7,18 @@ from typing import Any
 
 from nucplan.errors import NucplanError
 
+# Values by which plans say what plans without these decisions, of an earlier nucplan, meant.
+NEUTRAL = {"adapter": {"injection_blocks": [1, 2, 3, 4]}, "marker_normalization": None, "channels": None}
+
 
 def essence(plans: Mapping[str, Any]) -> dict[str, Any]:
     """What results depend on in a plan: its decisions and weights, less reasons, costs and paths.
 
-    Decisions that say nothing of the data (null) are left out: results are those of plans that did not know them.
+    Decisions that say nothing (null, or `NEUTRAL`) are left out: results are those of plans that did not know them.
     """
     section = plans.get("nucplan") or {}
     decided = {name: one["value"] for name, one in section.get("decisions", {}).items()}
-    decisions = {name: value for name, value in decided.items() if value is not None}
+    decisions = {name: value for name, value in decided.items() if value not in (None, NEUTRAL.get(name))}
     return {
         "configurations": plans.get("configurations"),
         "decisions": decisions,
