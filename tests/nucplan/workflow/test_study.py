@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import trainers
 from nucplan.cli.benchmark import main
 from nucplan.files import read_json, write_json
+from nucplan.images import write_image
 from nucplan.layout import FINAL, Dataset, resolve_roots
 from nucplan.reproduction.grid import grid, words
 from nucplan.workflow.jobs import Job, PlanCopy, prerequisites
@@ -39,7 +41,7 @@ def raw_dataset(root: Path, name: str, **changes) -> Dataset:
     for part in ("Tr", "Ts"):
         made.part("images", part).mkdir()
     made.part("instances").mkdir()
-    (made.part("images") / "a_0000.png").touch()
+    (made.part("images") / "a_0000.png").write_text(name)
     (made.part("instances") / "a.tif").touch()
     return made
 
@@ -249,17 +251,20 @@ def test_the_words_of_a_grid_ask_for_the_same_grid(dataset, tmp_path, monkeypatc
         (("--transfer-to", "B,Dataset002_B"), "names a dataset twice"),
         (("--transfer-to", "Grey"), "the images of Dataset003_Grey have 1 channel(s) (DNA); leave it out"),
         (("--transfer-to", "Far"), "says 50 um per pixel and"),
+        (("--transfer-to", "Twin"), "a_0000.png is the training image a of Dataset001_A, whose models are"),
         (("--transfer-to", "Empty"), "holds no image to score"),
         (("--transfer-to", "Bare"), "a.tif is missing, so its image cannot be scored"),
         (("--injection-blocks", "1,2"), "--injection-blocks is about the config cellvta"),
-        (("--injection-blocks", "0,1"), "counts from 1"),
-        (("--injection-blocks", "5"), "different numbers from 0 to 4"),
+        (("--injection-blocks", "0,1"), "different numbers from 1 to 4"),
+        (("--injection-blocks", "5"), "different numbers from 1 to 4"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused_before_any_work(dataset, tmp_path, capsys, options, part):
     raw_dataset(tmp_path, "Dataset002_B")
     raw_dataset(tmp_path, "Dataset003_Grey", channel_names={"0": "DNA"})
     raw_dataset(tmp_path, "Dataset004_Far", nuclei={"mpp": 50})
+    for each in (dataset, raw_dataset(tmp_path, "Dataset007_Twin")):
+        write_image(each.part("images") / "a_0000.png", np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
     (raw_dataset(tmp_path, "Dataset005_Empty").part("images") / "a_0000.png").unlink()
     (raw_dataset(tmp_path, "Dataset006_Bare").part("instances") / "a.tif").unlink()
     assert main(["A", "--configs", "baseline", *options, "--root", str(tmp_path)]) == 2
