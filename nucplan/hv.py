@@ -20,6 +20,8 @@ from nucplan.watershed import find_basins
 
 # Pixel size at which the lengths of the method are given: a scan at 40x.
 REFERENCE_MPP = 0.25
+# The largest Sobel kernel of OpenCV.
+LARGEST_KERNEL = 31
 
 
 class HVMaps(NamedTuple):
@@ -77,10 +79,11 @@ class HVPlan:
         """The plan of maps of ``mpp`` microns per pixel: lengths follow the pixel size, areas its square.
 
         The rules are those of TIAToolbox, kernel odd(20 s + 1) and area ceil(10 s^2) with s = 0.25 / mpp, the first
-        with the smaller kernel of this decoder, odd(8 s + 1) and at least 3.
+        with the smaller kernel of this decoder, odd(8 s + 1), at least 3 and at most 31.
         """
         scale = REFERENCE_MPP / mpp
-        return cls(kernel=2 * max(1, round(4 * scale)) + 1, minimum_area=int(np.ceil(10 * scale**2)))
+        kernel = min(2 * max(1, round(4 * scale)) + 1, LARGEST_KERNEL)
+        return cls(kernel=kernel, minimum_area=int(np.ceil(10 * scale**2)))
 
     def to_dict(self) -> dict[str, float]:
         """The plan as plain values, ready for JSON."""

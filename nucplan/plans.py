@@ -11,8 +11,13 @@ from nucplan.layout import CONFIGURATION, PLANS_NAME, Dataset
 
 # The most that stored maps of an encoder may take on disk where nobody says otherwise.
 LIMIT_GIB = 16
-# What older plans do not say, and do.
-NEUTRAL = {"adapter": {"injection_blocks": [1, 2, 3, 4]}, "feature_cache": False}
+# Values by which plans say what plans without these decisions, of an earlier nucplan, meant.
+NEUTRAL = {
+    "adapter": {"injection_blocks": [1, 2, 3, 4]},
+    "marker_normalization": None,
+    "channels": None,
+    "feature_cache": False,
+}
 
 
 def essence(plans: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def _bring(
     plans: dict[str, Any], encoder: PretrainedEncoder, fingerprint: Fingerprint, deviations: Sequence[Deviation]
 ) -> None:
     """Record a pretrained encoder and what it expects of images."""
+    plans["nucplan"]["encoder_request"] = encoder.request.to_json()
     if encoder.markers is None:
         architecture = plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]
         chosen = {name: architecture[name] for name in ("encoder_frozen", "encoder_taps")}

@@ -40,6 +40,12 @@ class EncoderRequest:
     marker_table: Path | None = None
     break_contract: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """What a plan remembers, with its record of the weights, to be made anew for the same encoder."""
+        files = {"marker_embeddings": self.marker_embeddings, "marker_table": self.marker_table}
+        paths = {name: path and str(path.resolve()) for name, path in files.items()}
+        return {"name": self.name, **paths, "break_contract": self.break_contract}
+
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
@@ -152,7 +158,7 @@ def _marker_encoder(request: EncoderRequest, panel: Sequence[str] | None) -> Pre
 
 
 def _tried(request: EncoderRequest, channels: int, options: Mapping[str, Any]) -> tuple[list[int], EncoderChoice]:
-    """The taps of the encoder and what the file tells, once its weights were found to fit; nothing takes memory but the file."""
+    """The taps of the encoder and what the file tells, once its weights were found to fit; only the file takes memory."""
     import torch
 
     from nucplan.networks.encoders.choice import choose_encoder

@@ -1,9 +1,10 @@
 """The models of one dataset on another: ``python -m trainers.score_transfer DATASET --to OTHER --output FILE``.
 
-Nothing was trained, planned or chosen on the other dataset. Its test part is scored where it has one, so that its own
-models can be held against these, else its training part. Images are brought to the pixel size of the models where both
-are known, nuclei back to the size of the images. Nuclei are scored whatever their class, and those of classes whose
-names both datasets have by class as well.
+Nothing was trained, planned or chosen on the other dataset; an image file that is in the training part of the first is
+refused. Its test part is scored where it has one, so that its own models can be held against these, else its training
+part. Images are brought to the pixel size of the models where both are known, markers by name to their order and
+scale, nuclei back to the size of the images. Nuclei are scored whatever their class, and those of classes whose names
+both datasets have by class as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,11 @@ from nucplan.layout import FINAL
 from trainers.out_of_fold.selection import add_selection, selected
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
-    from nucplan.datasets.raw import RawDataset
+    from nucplan.datasets.raw import Part, RawDataset
+    from nucplan.inference.panel_reader import PanelReader
     from nucplan.inference.predictor import Predictor
     from nucplan.metrics.image import ImageCounts
     from trainers.ensemble_rows import Network, Row
@@ -62,15 +66,17 @@ def _command(arguments: argparse.Namespace) -> None:
     from nucplan.devices import choose_device
     from nucplan.inference.choice import weights_of
     from nucplan.metrics.folders import write_metrics
-    from nucplan.workflow.transfer import annotated_part, enlargement, refuse_unfit
+    from nucplan.workflow.transfer import annotated_part, enlargement, panel_reader, refuse_shared, refuse_unfit
     from trainers.ensemble_rows import ensembles
     from trainers.shared_classes import SharedClasses
 
     source, target = RawDataset(dataset), RawDataset(other)
     refuse_unfit(source, target)
+    refuse_shared(source, target)
     models, folds = selected(dataset, arguments)
     rows, classes = ensembles(dataset, models, folds), SharedClasses.of(source, target)
-    counts = _scored(target, models, rows, classes, enlargement(source, target), choose_device(arguments.device))
+    images = Images(target, panel_reader(source), enlargement(source, target))
+    counts = _scored(images, models, rows, classes, choose_device(arguments.device))
     part = annotated_part(other)
     cases = target.cases(part)
     content = {
@@ -80,7 +86,7 @@ def _command(arguments: argparse.Namespace) -> None:
         "images": len(cases),
         "groups": len({target.info.groups.get(case, case) for case in cases}),
         "mpp": [source.info.mpp, target.info.mpp],
-        "enlarged": enlargement(source, target),
+        "enlarged": images.scale,
         "classes": list(classes.names),
         "among": list(models),
         "folds": list(folds),
@@ -92,38 +98,59 @@ def _command(arguments: argparse.Namespace) -> None:
     print(f"{len(cases)} images of the {content['part']} part of {other.name}, {len(rows)} rows: {arguments.output}")
 
 
+@dataclass(frozen=True)
+class Images:
+    """Of another dataset, as the models of this one take them.
+
+    Attributes
+    ----------
+    target
+        Whose annotated part is scored.
+    reader
+        What arranges the markers of multiplex images; None for grey and RGB.
+    scale
+        By which images are enlarged for the models.
+    """
+
+    target: RawDataset
+    reader: PanelReader | None
+    scale: float
+
+    def image(self, case: str, part: Part) -> np.ndarray:
+        """(H, W) or (H, W, C), uint8 or uint16, at the size that it has."""
+        image, info = self.target.image(case, part), self.target.info
+        if self.reader is None:
+            return image
+        return self.reader.arranged(image, info.panel, info.factors, self.target.image_path(case, part))
+
+
 def _scored(
-    target: RawDataset,
-    models: Models,
-    rows: Sequence[Row],
-    classes: SharedClasses,
-    scale: float,
-    device: torch.device,
+    images: Images, models: Models, rows: Sequence[Row], classes: SharedClasses, device: torch.device
 ) -> dict[str, list[ImageCounts]]:
-    """Counts of the images of ``target`` by row."""
+    """Counts of the images by row."""
     from nucplan.metrics.boundary import boundary_distance
     from nucplan.workflow.transfer import annotated_part
     from trainers.ensemble_rows import open_networks
     from trainers.out_of_fold.scores import reference_areas
 
     # As the target's own models are scored.
-    part, width = annotated_part(target.dataset), boundary_distance(reference_areas(target))
+    target, part = images.target, annotated_part(images.target.dataset)
+    width = boundary_distance(reference_areas(target))
     networks = open_networks(models, rows, device)
     found: dict[str, list[ImageCounts]] = {row.name: [] for row in rows}
     for case in common.progress(target.cases(part), f"{target.dataset.name}, {part}"):
-        counts = _counts_of_rows(target, case, networks, rows, classes, scale, width)
+        counts = _counts_of_rows(images, case, networks, rows, classes, width)
         for row, of_row in zip(rows, counts, strict=True):
             found[row.name].append(of_row)
     return found
 
 
 def _counts_of_rows(
-    target: RawDataset,
+    images: Images,
     case: str,
     networks: Mapping[Network, Predictor],
     rows: Sequence[Row],
     classes: SharedClasses,
-    scale: float,
     width: int,
 ) -> Iterator[ImageCounts]:
     """Counts of one image by row."""
@@ -131,10 +158,10 @@ def _counts_of_rows(
     from nucplan.workflow.transfer import annotated_part
     from trainers.ensemble_rows import nuclei_of_rows
 
-    part = annotated_part(target.dataset)
+    target, part = images.target, annotated_part(images.target.dataset)
     reference, ignored = target.instances(case, part), target.ignored(case, part)
     true = classes.annotated(reference, target.classes_map(case, part))
-    for found in nuclei_of_rows(target.image(case, part), networks, rows, scale):
+    for found in nuclei_of_rows(images.image(case, part), networks, rows, images.scale):
         said = classes.predicted(found.table)
         yield evaluate_image(found.labels, reference, said, true, ignored, target.info.mpp, width, name=case)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nucplan.cli import common
+from nucplan.cli.encoder_options import add_encoder, requested_encoder
 from nucplan.errors import NucplanError
 from nucplan.layout import FINAL, FOLDS
 from nucplan.schedule import BUDGETS
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from nucplan.layout import Dataset, Roots
     from nucplan.workflow.jobs import Job
     from nucplan.workflow.local import Outcome
+    from nucplan.workflow.pretrained import Pretrained
     from nucplan.workflow.study import Study
 
 # Of the adapter of CellVTA.
@@ -26,6 +29,7 @@ EXAMPLES = """\
   nucplan_benchmark Tissue TNBC --budget quick         plan, train and compare on this machine
   nucplan_benchmark Tissue --reference nnunet          stock nnU-Net in the same table
   nucplan_benchmark Tissue --transfer-to TNBC          how the models of Tissue do on TNBC, on which none was trained
+  nucplan_benchmark Tissue --configs baseline,cellvta --encoder uni --weights uni.bin   with a pretrained encoder
   nucplan_benchmark Tissue --dry-run                   the jobs, what is done and how long the others take
   nucplan_benchmark Tissue --device cuda --print-sbatch > array.sh   the same jobs as SLURM arrays
   nucplan_benchmark Tissue --device cuda --executor slurm            the same jobs, submitted to SLURM one by one
@@ -52,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--native-resolution", action="store_true", help="plan at the scale of the images: none is enlarged"
     )
+    add_encoder(made)
     made.add_argument(
         "--injection-blocks", metavar="1,2", help="train the config cellvta with these interactions (default: all four)"
     )
@@ -91,7 +96,7 @@ def _command(arguments: argparse.Namespace) -> None:
     # Of a job that runs alone its own folder counts: another one that does not fit is a hole in the report.
     _refuse_unfit(jobs if arguments.index is None else [job_at(jobs, arguments.index)])
     if arguments.dry_run:
-        print(_listing(jobs))
+        print(_listing(study, jobs))
     elif arguments.print_sbatch:
         words = [word for word in arguments.words if word != "--print-sbatch"]
         print(sbatch_script(jobs, ["nucplan_benchmark", *words]))
@@ -130,7 +135,9 @@ def _study(arguments: argparse.Namespace) -> Study:
     absent = next((dataset for dataset in [*datasets, *targets] if not dataset.dataset_json.is_file()), None)
     if absent is not None:
         raise NucplanError(f"{absent.dataset_json} is missing; make the dataset with nucplan_convert.")
-    _refuse_transfers(datasets, targets)
+    # Files are compared once, not in each job of a cluster.
+    _refuse_transfers(datasets, targets, compare=arguments.index is None)
+    encoder = _encoder(arguments)
     output = arguments.output or roots.results / "benchmarks" / "_".join(dataset.folder_name for dataset in datasets)
     return Study(
         datasets,
@@ -146,7 +153,23 @@ def _study(arguments: argparse.Namespace) -> Study:
         native_resolution=arguments.native_resolution,
         injection_blocks=_injection_blocks(arguments.injection_blocks, configs, datasets),
         transfer_to=targets,
+        encoders={} if encoder is None else {dataset.folder_name: encoder for dataset in datasets},
     )
+
+
+def _encoder(arguments: argparse.Namespace) -> Pretrained | None:
+    """The pretrained encoder to plan for, once its files are known to be there."""
+    from nucplan.networks.encoders.registry import find_card
+    from nucplan.workflow.pretrained import Pretrained
+
+    request = requested_encoder(arguments)
+    if request is None:
+        return None
+    find_card(request.name)
+    for option, path in (("--marker-embeddings", request.marker_embeddings), ("--marker-table", request.marker_table)):
+        if path is not None and not path.exists():
+            raise NucplanError(f"{option} {path} does not exist; check the path.")
+    return Pretrained.of_request(request)
 
 
 def _targets(roots: Roots, names: str | None) -> tuple[Dataset, ...]:
@@ -158,12 +181,12 @@ def _targets(roots: Roots, names: str | None) -> tuple[Dataset, ...]:
     return found
 
 
-def _refuse_transfers(datasets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
-    """Before any work: a dataset without another one to be scored by, images that the models cannot read."""
+def _refuse_transfers(datasets: Sequence[Dataset], targets: Sequence[Dataset], compare: bool) -> None:
+    """Before any work: a dataset without another one to be scored by, images that the models cannot read or know."""
     if not targets:
         return
     from nucplan.datasets.raw import RawDataset
-    from nucplan.workflow.transfer import refuse_unfit
+    from nucplan.workflow.transfer import refuse_shared, refuse_unfit
 
     raw = {dataset: RawDataset(dataset) for dataset in [*datasets, *targets]}
     for target in targets:
@@ -174,6 +197,8 @@ def _refuse_transfers(datasets: Sequence[Dataset], targets: Sequence[Dataset]) -
             )
         for source in sources:
             refuse_unfit(raw[source], raw[target])
+            if compare:
+                refuse_shared(raw[source], raw[target])
 
 
 def _injection_blocks(text: str | None, configs: Sequence[str], datasets: Sequence[Dataset]) -> tuple[int, ...] | None:
@@ -184,9 +209,7 @@ def _injection_blocks(text: str | None, configs: Sequence[str], datasets: Sequen
 
     if text is None:
         return None
-    blocks = common.numbers("--injection-blocks", text, INTERACTIONS)
-    if 0 in blocks:
-        raise NucplanError(f"--injection-blocks {text} counts from 1; give numbers from 1 to {INTERACTIONS}.")
+    blocks = common.numbers("--injection-blocks", text, INTERACTIONS, lowest=1)
     if ADAPTED not in configs:
         raise NucplanError(f"--injection-blocks is about the config {ADAPTED}; add it to --configs, or leave it out.")
     for dataset in datasets:
@@ -240,11 +263,15 @@ def _refuse_no_room(study: Study, jobs: Sequence[Job]) -> None:
         )
 
 
-def _listing(jobs: Sequence[Job]) -> str:
-    """A line per job: its number, its expected time or that it is done, and its name; and the time of all."""
-    open_jobs = [job for job in jobs if not job.done]
-    times = ["done" if job not in open_jobs else _minutes(job.seconds) for job in jobs]
-    lines = [f"{i:>4}  {time:>9}  {job.name}" for i, (job, time) in enumerate(zip(jobs, times, strict=True))]
+def _listing(study: Study, jobs: Sequence[Job]) -> str:
+    """A line per job: its number, its expected time or that it is done, its name and why it runs; the time of all."""
+    reasons = [job.unfinished_because() for job in jobs]
+    open_jobs = [job for job, reason in zip(jobs, reasons, strict=True) if reason is not None]
+    lines = [
+        f"{i:>4}  {'done' if reason is None else _minutes(job.seconds):>9}  {job.name}"
+        + ("" if reason is None else f"  ({_short(reason, study)})")
+        for i, (job, reason) in enumerate(zip(jobs, reasons, strict=True))
+    ]
     known = sum(job.seconds for job in open_jobs if job.seconds is not None)
     unknown = sum(job.seconds is None for job in open_jobs)
     total = f"{len(jobs)} jobs, {len(jobs) - len(open_jobs)} done"
@@ -253,6 +280,14 @@ def _listing(jobs: Sequence[Job]) -> str:
         times += [f"an unknown time for {unknown} of them"] if unknown else []
         total += f"; the others take {' and '.join(times)}"
     return "\n".join([*lines, total])
+
+
+def _short(reason: str, study: Study) -> str:
+    """The reason with paths as they are within the folders of nnU-Net and the output."""
+    roots = study.datasets[0].roots
+    for folder in (study.output, roots.raw, roots.preprocessed, roots.results):
+        reason = reason.replace(f"{folder}{os.sep}", "")
+    return reason
 
 
 def _minutes(seconds: float | None) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nucplan.cli import common
+from nucplan.cli.encoder_options import add_encoder, requested_encoder
 from nucplan.errors import NucplanError
 
 if TYPE_CHECKING:
@@ -40,27 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument(
         "--native-resolution", action="store_true", help="plan at the scale of the images, as --set scale=1 does"
     )
-    made.add_argument("--encoder", metavar="NAME", help="plan for this pretrained encoder, with --weights")
-    made.add_argument(
-        "--weights", metavar="FILE", help="its weights, or hf-hub:OWNER/NAME in the local cache; frozen in training"
-    )
-    made.add_argument(
-        "--marker-embeddings",
-        type=Path,
-        metavar="PATH",
-        help="for --encoder virtues: folder of UNIPROT.pt files, or an .npz of them",
-    )
-    made.add_argument(
-        "--marker-table",
-        type=Path,
-        metavar="FILE",
-        help="CSV with name, uniprot, role, aliases: your markers, above those that nucplan knows",
-    )
-    made.add_argument(
-        "--break-contract",
-        action="store_true",
-        help="plan even where the encoder would see other images than it was trained on; the plan records it",
-    )
+    add_encoder(made)
     made.add_argument("--explain", action="store_true", help="print every decision of the plan with its reason")
     return common.run(_command, made, argv)
 
@@ -68,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: argparse.Namespace) -> None:
     from nucplan.layout import activate, find_dataset, resolve_roots
 
-    overrides, request = _parse_settings(arguments.settings), _requested_encoder(arguments)
+    overrides, request = _parse_settings(arguments.settings), requested_encoder(arguments)
     if arguments.native_resolution and overrides.setdefault("scale", 1) != 1:
         raise NucplanError(
             f"--native-resolution enlarges no image, and --set scale={overrides['scale']} does; leave one of them out."
@@ -77,26 +57,6 @@ def _command(arguments: argparse.Namespace) -> None:
     dataset = find_dataset(roots, arguments.dataset)
     activate(roots)
     _plan_and_preprocess(dataset, arguments.device, overrides, request, arguments.explain)
-
-
-def _requested_encoder(arguments: argparse.Namespace) -> EncoderRequest | None:
-    given = {
-        "--marker-embeddings": arguments.marker_embeddings,
-        "--marker-table": arguments.marker_table,
-        "--break-contract": arguments.break_contract,
-    }
-    if (arguments.encoder is None) != (arguments.weights is None):
-        missing = "--weights" if arguments.weights is None else "--encoder"
-        raise NucplanError(f"--encoder and --weights go together when planning; {missing} is missing.")
-    if arguments.encoder is None:
-        for option, value in given.items():
-            if value:
-                raise NucplanError(f"{option} is about a pretrained encoder; give --encoder and --weights as well.")
-        return None
-    from nucplan.networks.encoders.source import resolve_weights
-    from planners.pretrained import EncoderRequest
-
-    return EncoderRequest(arguments.encoder, resolve_weights(arguments.weights), *given.values())
 
 
 def _plan_and_preprocess(

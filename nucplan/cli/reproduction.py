@@ -12,12 +12,13 @@ from nucplan.cli import common
 from nucplan.errors import NucplanError
 
 if TYPE_CHECKING:
+    from nucplan.reproduction.encoders import Given
     from nucplan.workflow.study import Study
 
 # The manifest says these.
 GRID = (
     "--configs", "--folds", "--seeds", "--budget", "--iterations", "--reference",
-    "--injection-blocks", "--native-resolution", "--transfer-to",
+    "--injection-blocks", "--native-resolution", "--transfer-to", "--encoder", "--break-contract",
 )  # fmt: skip
 # A reproduction runs on this machine.
 ENGINE = ("--executor", "--profile")
@@ -33,6 +34,7 @@ def run_again(arguments: argparse.Namespace, study_of: Callable[[argparse.Namesp
         If the manifest cannot be read, its data are not there, or anything differs.
     """
     from nucplan.layout import Dataset, resolve_roots
+    from nucplan.reproduction.encoders import find_encoders
     from nucplan.reproduction.manifest import read_manifest
     from nucplan.reproduction.reproduce import reproduce
 
@@ -47,6 +49,7 @@ def run_again(arguments: argparse.Namespace, study_of: Callable[[argparse.Namesp
         transfer_to=tuple(Dataset(resolve_roots(root), dataset.folder_name) for dataset in found.transfer_to),
         root=str(root),
         output=folder / "benchmark",
+        encoders=find_encoders(original, found.datasets, _given(arguments)),
     )
     verdict = reproduce(original, study, found.read, arguments.jobs or 1, print, common.progress)
     print(f"The reproduction agrees with {arguments.reproduce}; all comparisons: {verdict}")
@@ -62,6 +65,14 @@ def _refuse_grid(arguments: argparse.Namespace) -> None:
         raise NucplanError(f"--reproduce takes all that is trained from the manifest; leave out {extra[0]}.")
 
 
+def _given(arguments: argparse.Namespace) -> Given:
+    from nucplan.networks.encoders.source import resolve_weights
+    from nucplan.reproduction.encoders import Given
+
+    weights = None if arguments.weights is None else resolve_weights(arguments.weights)
+    return Given(weights, arguments.marker_embeddings, arguments.marker_table)
+
+
 def _asked(arguments: argparse.Namespace, original: dict[str, Any]) -> argparse.Namespace:
     """The arguments as if the grid of the manifest had been given; the device too, where none was."""
     grid, device = original["study"], original["environment"].get("device", "auto")
@@ -72,6 +83,8 @@ def _asked(arguments: argparse.Namespace, original: dict[str, Any]) -> argparse.
         **vars(arguments)
         | {"datasets": grid["datasets"], "reference": grid["reference"], "output": Path()}
         | {"device": device if arguments.device == "auto" else arguments.device}
+        # Each dataset has its own encoder, which is found by its hash.
+        | {"encoder": None, "weights": None, "marker_embeddings": None, "marker_table": None}
         | {"native_resolution": grid.get("native_resolution", False)}
         | lists
         | length

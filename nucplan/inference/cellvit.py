@@ -98,6 +98,11 @@ class CellViTPredictor:
         return None
 
     @property
+    def white_is_65535(self) -> bool:
+        """It was trained on the colours of 8-bit images."""
+        return True
+
+    @property
     def mpp(self) -> float:
         """Microns per pixel of the training data."""
         return self.info.mpp
@@ -142,10 +147,14 @@ class CellViTPredictor:
         return HVMaps(found[FOREGROUND], found[HORIZONTAL : VERTICAL + 1], found[TYPES:])
 
     def _maps(self, tiles: Tensor) -> Tensor:
-        """(B, 3 + K + 1, H, W) of uint8 tiles; what overflows in mixed precision is computed again without."""
-        maps = self._probabilities(tiles)
-        if maps.isfinite().all():
-            return maps
+        """(B, 3 + K + 1, H, W) of uint8 tiles, in float32 where the network was trained so.
+
+        Where that is unknown mixed precision is tried; what overflows in it is computed again without.
+        """
+        if self.info.mixed_precision is not False:
+            maps = self._probabilities(tiles)
+            if maps.isfinite().all():
+                return maps
         with torch.autocast(tiles.device.type, enabled=False):
             return self._probabilities(tiles)
 

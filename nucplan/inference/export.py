@@ -102,11 +102,12 @@ def _write(
 
 
 def _without_cases(plans: dict[str, Any]) -> dict[str, Any]:
-    """The plan without its remarks, which name cases, and without the path of pretrained weights."""
+    """The plan without its remarks, which name cases, and without paths of pretrained weights."""
     found = deepcopy(plans)
     found["nucplan"]["warnings"] = []
     if weights := found["nucplan"].get("weights"):
         weights["file"] = Path(weights["file"]).name
+    found["nucplan"].pop("encoder_request", None)
     return found
 
 

@@ -66,7 +66,8 @@ def predict_images(
         Write a picture and a table of why nuclei were parted, too; images that are complete without them are
         predicted again. Needs a `nucplan.inference.predictor.Predictor` with boundary heads.
     note : callable
-        Gets a sentence where a multiplex image lacks markers, or has others than the model.
+        Gets a sentence where a multiplex image lacks markers, or has others than the model, and where a 16-bit image
+        for a model of fixed colours seems to hold fewer bits.
 
     Returns
     -------
@@ -181,7 +182,18 @@ def _read(
             f"{files[0]} is one of {len(files)} channels of its case, but the model was trained on grey or RGB images; "
             "take the model that fits, or give a folder of images."
         )
-    return _with_channels(read_image(files[0]), predictor.channels), ()
+    image = read_image(files[0])
+    notes = _on_fewer_bits(image, files[0]) if predictor.white_is_65535 else ()
+    return _with_channels(image, predictor.channels), notes
+
+
+def _on_fewer_bits(image: np.ndarray, path: Path) -> tuple[str, ...]:
+    """A note where the content of 16 bits seems to be one of 8 or 12, which would be seen as black."""
+    highest = int(image.max()) if image.dtype == np.uint16 else 0
+    bits = next((bits for bits in (8, 12) if 0 < highest < 2**bits), None)
+    if bits is None:
+        return ()
+    return (f"{path} looks like {bits}-bit content in 16 bits (its brightest value is {highest}); rescale it.",)
 
 
 def _predict(

@@ -24,6 +24,8 @@ class NucleusFinder(Protocol):
         Microns per pixel of its training data, where known.
     panel_reader : PanelReader or None
         Reads multiplex images; None for grey and RGB.
+    white_is_65535 : bool
+        Whether it takes 65535 for white in 16-bit RGB, as 255 in 8-bit RGB.
     networks : sequence
         Those that are averaged.
     record : dict
@@ -43,6 +45,9 @@ class NucleusFinder(Protocol):
 
     @property
     def panel_reader(self) -> PanelReader | None: ...
+
+    @property
+    def white_is_65535(self) -> bool: ...
 
     @property
     def mpp(self) -> float | None: ...

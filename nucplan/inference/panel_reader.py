@@ -73,6 +73,41 @@ class PanelReader:
             return self._from_channels(files)
         return self._from_stack(files[0])
 
+    def fits(self, names: Sequence[str], absent: Sequence[str] = ()) -> bool:
+        """Whether the model takes an image of the markers ``names``, of which it lacks ``absent``."""
+        present = [i is not None and names[i] not in absent for i in match(self.markers, names)]
+        return any(present) if self.varies else all(present)
+
+    def arranged(
+        self, image: np.ndarray, names: Sequence[str], factors: Mapping[str, float], origin: object
+    ) -> np.ndarray:
+        """The planes of an image of another dataset in the order of the markers, on the scale of the training data.
+
+        Parameters
+        ----------
+        image
+            (H, W, C) uint8 or uint16; (H, W) where C is 1.
+        names
+            Of its channels.
+        factors
+            By name, what its intensities were multiplied by.
+        origin
+            Named in an error.
+
+        Returns
+        -------
+        (H, W, markers) uint8 or uint16
+            0 for markers that it lacks.
+        """
+        found, image = match(self.markers, names), np.atleast_3d(image)
+        nothing = np.zeros(image.shape[:2], image.dtype)
+        planes = np.dstack([nothing if i is None else image[..., i] for i in found])
+        theirs = [1.0 if i is None else factors.get(names[i], 1.0) for i in found]
+        change = tuple(self.factors.get(name, 1.0) / factor for name, factor in zip(self.markers, theirs, strict=True))
+        if set(change) == {1.0}:
+            return planes
+        return Scale(np.dtype(np.uint16), change).apply(planes, origin)[0]
+
     def _from_stack(self, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         if path.suffix.lower() not in TIFF_SUFFIXES:
             raise NucplanError(

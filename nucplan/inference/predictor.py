@@ -127,6 +127,15 @@ class Predictor:
         return PanelReader.of(self.plans, self.dataset_json)
 
     @property
+    def white_is_65535(self) -> bool:
+        """Whether the plan gives images a fixed scale, which is that of 8 bits."""
+        return "RGBTo01Normalization" in self._schemes
+
+    @property
+    def _schemes(self) -> Sequence[str]:
+        return PlansManager(self.plans).get_configuration(CONFIGURATION).normalization_schemes
+
+    @property
     def mpp(self) -> float | None:
         """Microns per pixel of the training data, where known."""
         size = (self.dataset_json.get("nuclei") or {}).get("mpp")
@@ -256,9 +265,8 @@ class Predictor:
     def _preprocess(self, image: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
         channels_first = np.atleast_3d(image).transpose(2, 0, 1)[:, None]
         manager = PlansManager(self.plans)
-        schemes = manager.get_configuration(CONFIGURATION).normalization_schemes
-        if "RGBTo01Normalization" in schemes and image.dtype == np.uint16:
-            # That scale is one of 8-bit images, and white is white in both.
+        if self.white_is_65535 and image.dtype == np.uint16:
+            # White is white in both.
             channels_first = (channels_first / 257).round().astype(np.uint8)
         data, _, properties = ImagePreprocessor(verbose=False).run_case_npy(
             channels_first,

@@ -37,6 +37,7 @@ NETWORK = (
 )
 TRAINING = (
     Column("iterations", "iterations", 0, compared=False),
+    Column("features", "features", 0, compared=False),
     Column("seconds per iteration", "seconds_per_iteration", 3),
     Column("patches per second", "images_per_second", 1, compared=False),
     Column("peak memory / GiB", "peak_memory_bytes", 1, 2**30),
@@ -68,7 +69,8 @@ def cost_rows(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any
     first = next(iter(costs), None)
     return {
         config: [
-            *_cells((*NETWORK, *TRAINING), cost, {} if config == first else costs[first], UNKNOWN),
+            *_cells(NETWORK, cost, {} if config == first else costs[first], UNKNOWN),
+            *_cells(TRAINING, cost, costs[first] if _comparable(config, first, costs) else {}, UNKNOWN),
             *_cells(
                 GROUPS["prediction"],
                 of_configs.get(config, {}),
@@ -80,13 +82,20 @@ def cost_rows(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any
     }
 
 
+def _comparable(config: str, first: str, costs: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the config is another one than the first, and both computed their features or both read stored ones."""
+    return config != first and costs[config].get("features") == costs[first].get("features")
+
+
 def _cells(columns: tuple[Column, ...], of: Mapping[str, Any], baseline: Mapping[str, Any], missing: str) -> list[Cell]:
     return [_cell(column, of.get(column.key), baseline.get(column.key), missing) for column in columns]
 
 
-def _cell(column: Column, value: float | None, baseline: float | None, missing: str) -> Cell:
+def _cell(column: Column, value: float | str | None, baseline: float | None, missing: str) -> Cell:
     if value is None:
         return Cell(missing)
+    if isinstance(value, str):
+        return Cell(value)
     text = number_text(value / column.unit, column.decimals)
     return Cell(text, f"{number_text(value / baseline, 2)}x") if column.compared and baseline else Cell(text)
 
@@ -97,6 +106,8 @@ def conditions_text(costs: Mapping[str, Mapping[str, Any]], measured: Mapping[st
     memory = sorted({cost["peak_memory_of"] for cost in costs.values() if cost.get("peak_memory_of")})
     sentences = [f"Trained in {' and '.join(precisions) or 'a precision that was not recorded'}."]
     sentences += [f"Memory of trainings is that of the {' or '.join(memory)}."] if memory else []
+    if len({cost.get("features") for cost in costs.values()}) > 1:
+        sentences.append("Where features were stored, time and memory of trainings are those without their encoder.")
     return " ".join([*sentences, *([_of_prediction(measured)] if measured else [])])
 
 

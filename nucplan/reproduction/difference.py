@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from nucplan.plans import NEUTRAL
+
 # Results follow from what stands before them: a changed label file changes all scores, and is what should be named.
 WORDS = {
     "format": "the format of the manifest",
@@ -58,7 +60,8 @@ def differences(
         None compares everything. A number compares the trainings by their `SCORES` alone, which may differ so much.
     """
     for section in (name for name in WORDS if name in sections):
-        there, here = (dict(_leaves(content.get(section, {}))) for content in (original, repeated))
+        parts = (content.get(section, {}) for content in (original, repeated))
+        there, here = (dict(_leaves(_telling(part) if section == "plans" else part)) for part in parts)
         for path in dict.fromkeys([*there, *here]):
             if section == "results" and tolerance is not None and not _is_score(path):
                 continue
@@ -75,6 +78,17 @@ def score_differences(original: Manifest, repeated: Manifest) -> dict[str, float
         if _is_number(there[path]) and _is_number(here.get(path)):
             found[path[-1]] = max(found.get(path[-1], 0.0), abs(there[path] - here[path]))
     return found
+
+
+def _telling(plans: Any) -> Any:
+    """The decisions by dataset without those that say what their absence says: an earlier nucplan wrote none."""
+    if not isinstance(plans, Mapping):
+        return plans
+    return {name: _without_neutral(of) if isinstance(of, Mapping) else of for name, of in plans.items()}
+
+
+def _without_neutral(decisions: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in decisions.items() if name not in NEUTRAL or value != NEUTRAL[name]}
 
 
 def _leaves(content: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:

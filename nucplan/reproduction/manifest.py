@@ -13,8 +13,9 @@ from nucplan.errors import NucplanError
 from nucplan.files import read_json
 from nucplan.layout import CHOICE, FINAL, Dataset
 from nucplan.origin import json_hash
-from nucplan.plans import overridden
+from nucplan.plans import essence, overridden
 from nucplan.progress import Progress, silent
+from nucplan.reproduction.encoders import encoder_record, is_record, without_folders
 from nucplan.reproduction.environment import code, environment
 from nucplan.reproduction.grid import grid, words
 from nucplan.reproduction.hashes import content_hash, pixels_hash, raw_hashes, weights_hash
@@ -51,6 +52,8 @@ def manifest_of(
         If a file of a finished training is damaged.
     """
     planned = [dataset for dataset in study.datasets if dataset.plans().is_file()]
+    # As they would be called in a folder of their own.
+    jobs = replace(study, root=None, output=Path()).jobs()
     return {
         "format": FORMAT,
         "command": shlex.join(["nucplan_benchmark", *words(grid(study))]),
@@ -59,8 +62,7 @@ def manifest_of(
         "raw": raw or {dataset.folder_name: raw_hashes(dataset, progress) for dataset in study.read},
         "study": grid(study),
         "code": code(),
-        # As they would be called in a folder of their own.
-        "commands": {job.name: shlex.join(job.command) for job in replace(study, root=None, output=Path()).jobs()},
+        "commands": {job.name: shlex.join(without_folders(job.command)) for job in jobs},
         **plans_and_splits(planned),
         "results": {dataset.folder_name: _results(study, dataset, progress) for dataset in study.datasets},
         "reference": {dataset.folder_name: _reference(study, dataset) for dataset in study.datasets},
@@ -79,8 +81,12 @@ def plans_and_splits(datasets: Sequence[Dataset]) -> dict[str, dict[str, Any]]:
         found["plans"][name] = {decision: content["value"] for decision, content in decisions.items()} | {
             "configurations": json_hash(plans["configurations"])
         }
+        if (weights := essence(plans)["weights"]) is not None:
+            found["plans"][name]["weights"] = weights
         # Reasons and costs name the machine; equal decisions give equal results all the same.
         found["planning"][name] = {"overrides": overridden(plans), "hash": plan_hash(dataset.plans())}
+        if (encoder := encoder_record(plans)) is not None:
+            found["planning"][name]["encoder"] = encoder
         if dataset.splits.is_file():
             # Patches are drawn from the training cases in their order.
             folds = {f"fold_{number}": fold for number, fold in enumerate(read_json(dataset.splits))}
@@ -171,6 +177,9 @@ def _is_whole(content: Mapping[str, Any]) -> bool:
     length = asked.get("budget") in BUDGETS and isinstance(asked.get("iterations"), int | None)
     options = all(isinstance(asked.get(name, kind()), kind) for name, kind in OPTIONAL.items())
     if not (lists and length and options and "reference" in asked):
+        return False
+    planned = [part.get("encoder") for part in content["planning"].values() if isinstance(part, dict)]
+    if not all(encoder is None or is_record(encoder) for encoder in planned):
         return False
     return all(_is_dataset(str(name)) for name in [*asked["datasets"], *asked.get("transfer_to", [])])
 

@@ -7,13 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nucplan.errors import NucplanError
 from nucplan.files import read_json
-from nucplan.layout import FINAL
 from nucplan.origin import TrainedOn
-from nucplan.plans import decision, essence, shared_essence
+from nucplan.plans import essence, shared_essence
+from nucplan.workflow.decided import Decided, PlannedFor
 
 
 @dataclass(frozen=True)
@@ -55,41 +54,6 @@ class PlanCopy:
         if self.variant:
             return shared_essence(read_json(self.plan)) == shared_essence(read_json(self.copy))
         return plan_hash(self.plan) == plan_hash(self.copy)
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A decision that a plan has to have, whatever the rules say.
-
-    Attributes
-    ----------
-    plan
-        It may not be there yet.
-    name, value
-        Of the decision.
-    models
-        Folders of trainings, which a plan that is made anew would leave behind.
-    """
-
-    plan: Path
-    name: str
-    value: Any
-    models: tuple[Path, ...] = ()
-
-    def differs(self) -> bool:
-        """Whether there is a plan with another value."""
-        return self.plan.is_file() and decision(read_json(self.plan), self.name) != self.value
-
-    def problem(self) -> str | None:
-        """A sentence where a model was trained under another value."""
-        for model in self.models:
-            copy = model / "plans.json"
-            if any(model.glob(f"fold_*/{FINAL}")) and decision(read_json(copy), self.name) != self.value:
-                return (
-                    f"{model} was trained with a plan whose {self.name} is not {self.value}; "
-                    "move that folder away to train anew, or give another --root."
-                )
-        return None
 
 
 @dataclass(frozen=True)
@@ -139,7 +103,7 @@ class Job:
     data
         What that training learned from; see `TrainedOn`.
     decided
-        What a user decided of the plan that this job makes; see `Decided`.
+        What a user decided of the plan that this job makes; see `nucplan.workflow.decided`.
     written
         Text that the first output holds where this very command made it, or None where that does not matter.
     anyway
@@ -159,7 +123,7 @@ class Job:
     plan: PlanCopy | None = None
     length: Length | None = None
     data: TrainedOn | None = None
-    decided: Decided | None = None
+    decided: tuple[Decided | PlannedFor, ...] = ()
     written: str | None = None
     anyway: bool = False
     resources: Resources = field(default_factory=Resources)
@@ -191,8 +155,8 @@ class Job:
             return f"{self.plan.copy} is not the plan of {self.plan.plan}"
         if self.data is not None and self.data.problem() is not None:
             return f"{self.data.record.parent} was trained on other data"
-        if self.decided is not None and self.decided.differs():
-            return f"{self.decided.plan} has another {self.decided.name} than {self.decided.value}"
+        if (difference := next(filter(None, (one.difference() for one in self.decided)), None)) is not None:
+            return difference
         if self.written is not None and self.written not in self.outputs[0].read_text(encoding="utf-8"):
             return f"{self.outputs[0]} was made by another command"
         oldest = min(self.outputs, key=_time)
@@ -203,7 +167,7 @@ class Job:
         """Why it can neither be kept nor run, as a sentence; None where nothing stands against it."""
         if self.data is not None and (problem := self.data.problem()) is not None:
             return problem
-        if self.decided is not None and (problem := self.decided.problem()) is not None:
+        if (problem := next(filter(None, (one.problem() for one in self.decided)), None)) is not None:
             return problem
         if self.length is None or not self.length.differs():
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from nucplan.origin import TrainedOn
 from nucplan.plans import data_identifier, decision, overridden
 from nucplan.reproduction.grid import FILE_NAME, grid, words
 from nucplan.schedule import epochs
-from nucplan.workflow.jobs import Decided, Job, Length, PlanCopy, Resources
+from nucplan.workflow.decided import Decided, PlannedFor
+from nucplan.workflow.jobs import Job, Length, PlanCopy, Resources
 from nucplan.workflow.names import (
     ADAPTED,
     COST,
@@ -31,6 +32,7 @@ from nucplan.workflow.names import (
     transfer_name,
     transferring_name,
 )
+from nucplan.workflow.pretrained import Pretrained
 from nucplan.workflow.transfer import annotated_part
 
 # Images, a plan and a training on a GPU leave room for the rest of the process in this.
@@ -72,6 +74,8 @@ class Study:
         Of the config `ADAPTED`; None for all.
     transfer_to
         Raw datasets that the models of each other one are scored on.
+    encoders
+        By folder name of a dataset, the pretrained encoder to plan it for; others keep what they are planned for.
     """
 
     datasets: tuple[Dataset, ...]
@@ -87,6 +91,7 @@ class Study:
     native_resolution: bool = False
     injection_blocks: tuple[int, ...] | None = None
     transfer_to: tuple[Dataset, ...] = ()
+    encoders: Mapping[str, Pretrained] = field(default_factory=dict)
 
     @property
     def read(self) -> tuple[Dataset, ...]:
@@ -127,21 +132,32 @@ class Study:
         yield self._cost(dataset, trainings[self.seeds[0]])
 
     def _planning(self, dataset: Dataset) -> Job:
-        # What a user decided is decided again.
-        decided = overridden(read_json(dataset.plans())) if dataset.plans().is_file() else {}
         models = tuple(self.model(dataset, config, seed) for seed in self.seeds for config in self.trainers)
-        if self.native_resolution:
-            decided.pop("scale", None)
-        options = [f"--set={name}={json.dumps(value)}" for name, value in decided.items()]
-        options += ["--native-resolution"] if self.native_resolution else []
+        asked, plan = self.encoders.get(dataset.folder_name), dataset.plans()
+        decided = (Decided(plan, "scale", 1, models),) if self.native_resolution else ()
+        decided += (PlannedFor(plan, asked, models),) if asked is not None else ()
         return Job(
             f"plan/{dataset.folder_name}",
-            self._command("nucplan_plan_and_preprocess", str(dataset.id), *options),
+            self._command("nucplan_plan_and_preprocess", str(dataset.id), *self._planning_options(dataset)),
             inputs=(dataset.dataset_json, *map(dataset.part, KINDS), *_files(dataset)),
-            outputs=(dataset.plans(), dataset.made_from(data_identifier(dataset))),
-            decided=Decided(dataset.plans(), "scale", 1, models) if self.native_resolution else None,
+            outputs=(plan, dataset.made_from(data_identifier(dataset))),
+            decided=decided,
             resources=Resources(gpus=self._gpus, hours=UNKNOWN_HOURS),
         )
+
+    def _planning_options(self, dataset: Dataset) -> list[str]:
+        """What a user decided is decided again, but for what the study decides."""
+        plans = read_json(dataset.plans()) if dataset.plans().is_file() else None
+        settings, planned = (overridden(plans), Pretrained.of_plan(plans)) if plans is not None else ({}, None)
+        encoder = self.encoders.get(dataset.folder_name, planned)
+        if encoder != planned:
+            # Depth and taps were those of another encoder.
+            settings.pop("encoder", None)
+        if self.native_resolution:
+            settings.pop("scale", None)
+        options = [f"--set={name}={json.dumps(value)}" for name, value in settings.items()]
+        options += ["--native-resolution"] if self.native_resolution else []
+        return options + (encoder.options if encoder is not None else [])
 
     def _trainings(self, dataset: Dataset, seed: int) -> list[Job]:
         return [self._training(dataset, config, fold, seed) for fold in self.folds for config in self.trainers]

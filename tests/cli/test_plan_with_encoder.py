@@ -20,6 +20,9 @@ from nucplan.layout import Dataset, resolve_roots
 from nucplan.networks.encoders.marker_transformer import MarkerTransformer, rotary_table
 from nucplan.networks.encoders.timm_vit import TimmViT
 from nucplan.networks.weights import load_encoder_weights
+from nucplan.workflow.jobs import plan_hash
+from nucplan.workflow.pretrained import Pretrained
+from nucplan.workflow.study import Study
 from planners.pretrained import EncoderRequest, read_encoder
 
 CHANNELS = ("DAPI", "CD3", "CD4", "CD45RO", "panCK", "Qwrtz")
@@ -200,3 +203,15 @@ def test_an_encoder_of_colours_is_planned_with_its_weights(root, tmp_path, capsy
     assert plans["nucplan"]["decisions"]["normalization"]["value"] == ["NoNormalization"] * 3
     assert train.main(["1", "1", "--iterations", "2", "--encoder", "vit_small_patch16_224", *common]) == 2
     assert "planned for the weights of vit_tiny_patch16_224" in capsys.readouterr().err
+
+
+def test_a_benchmark_that_plans_again_gives_the_same_plan_with_the_same_encoder(folder):
+    assert plan(folder, "--set", "patch_size=32", "--break-contract") == 0
+    dataset = dataset_of(folder)
+    before = plan_hash(dataset.plans())
+    planning = Study((dataset,), {}, folder, device="cpu", root=str(folder / "root")).jobs()[0]
+    program, *words = planning.command
+    assert program == "nucplan_plan_and_preprocess"
+    assert plan_and_preprocess.main(words) == 0
+    assert plan_hash(dataset.plans()) == before
+    assert Pretrained.of_plan(json.loads(dataset.plans().read_text())).break_contract

@@ -150,6 +150,8 @@ def test_the_first_training_that_differs_is_named(original, reproduction, tmp_pa
         (("1",), "leave out 1"),
         (("--configs", "baseline"), "leave out --configs"),
         (("--seeds=1",), "leave out --seeds"),
+        (("--encoder", "uni"), "leave out --encoder"),
+        (("--weights", "gone.bin"), "gone.bin does not exist"),
     ],
 )
 def test_what_the_manifest_says_cannot_be_given_beside_it(original, tmp_path, assert_refused, options, part):

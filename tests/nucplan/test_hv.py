@@ -225,6 +225,12 @@ def test_lengths_follow_the_pixel_size():
     assert [(plan.kernel, plan.minimum_area) for plan in plans] == [(17, 40), (9, 10), (5, 3), (3, 1)]
 
 
+def test_very_small_pixels_are_decoded():
+    plan = HVPlan.for_mpp(0.02)
+    assert plan.kernel == 31
+    assert len(decode_hv(oracle(crowd(0, diameter=40, nuclei=5)), plan).table) > 0
+
+
 @pytest.mark.parametrize(
     "shapes",
     [((5, 6), (2, 6, 5), (2, 5, 6)), ((5, 6), (3, 5, 6), (2, 5, 6)), ((5, 6), (2, 5, 6), (1, 5, 6))],

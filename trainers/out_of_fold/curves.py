@@ -41,8 +41,9 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``parameters`` and ``trained_parameters``, without those of a frozen encoder; ``iterations`` and ``precision``
-        of a training; ``seconds_per_iteration``, the median over epochs and folds, validation patches included;
+        ``parameters`` and ``trained_parameters``, without those of a frozen encoder; ``iterations``, ``precision`` and
+        ``features`` of a training, ``stored`` where those of a frozen encoder were read from disk, else ``computed``;
+        ``seconds_per_iteration``, the median over epochs and folds, validation patches included;
         ``images_per_second``, patches of the batch over that; ``peak_memory_bytes``, the highest of the folds, and
         ``peak_memory_of``.
     """
@@ -52,12 +53,14 @@ def costs(model: Path, folds: Sequence[int]) -> dict[str, Any]:
     records = [read_json(folder / "run.json") for folder in folders if (folder / "run.json").is_file()]
     memory = [read_json(folder / "cost.json") for folder in folders if (folder / "cost.json").is_file()]
     highest = max(memory, key=lambda one: one.get("peak_memory_bytes", 0), default={})
+    features = {"stored" if record.get("cached_features") else "computed" for record in records}
     batch = decision(read_json(model / "plans.json"), "batch_size")
     return {
         "parameters": found[0]["parameters"] if found else None,
         "trained_parameters": found[0]["trained_parameters"] if found else None,
         "iterations": records[0].get("iterations") if records else None,
         "precision": " or ".join(sorted({r["precision"] for r in records if "precision" in r})) or None,
+        "features": " or ".join(sorted(features)) or None,
         "seconds_per_iteration": seconds,
         "images_per_second": batch / seconds if seconds else None,
         "peak_memory_bytes": highest.get("peak_memory_bytes"),

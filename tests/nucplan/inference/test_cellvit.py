@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,10 @@ from torch.nn import functional
 from nucplan.checkpoints import save_checkpoint
 from nucplan.errors import NucplanError
 from nucplan.files import file_hash
+from nucplan.images import write_image
 from nucplan.inference import cellvit
 from nucplan.inference.cellvit import CellViTPredictor
+from nucplan.inference.folders import predict_images
 from nucplan.inference.pixel_size import predict_at_scale
 from nucplan.networks.cellvit.checkpoint import CellViTInfo
 from nucplan.networks.cellvit.model import CellViTMaps
@@ -134,6 +137,30 @@ def test_what_overflows_in_mixed_precision_is_computed_again_in_single(monkeypat
     monkeypatch.setattr("nucplan.inference.tiles.mixed_precision", lambda _: torch.autocast("cpu", torch.bfloat16))
     picture, labels = domes(60, 80)
     assert_same_nuclei(predictor(Narrow())(picture).labels, labels)
+
+
+@pytest.mark.parametrize(("trained_so", "seen"), [(True, True), (None, True), (False, False)])
+def test_a_network_that_was_trained_in_single_precision_is_run_so(monkeypatch, trained_so, seen):
+    class Asking(Domes):
+        def maps(self, images: Tensor) -> CellViTMaps:
+            self.mixed = torch.is_autocast_enabled("cpu")
+            return super().maps(images)
+
+    monkeypatch.setattr("nucplan.inference.tiles.mixed_precision", lambda _: torch.autocast("cpu", torch.bfloat16))
+    network = Asking()
+    CellViTPredictor(network, replace(INFO, mixed_precision=trained_so), CPU).maps(domes(60, 80)[0])
+    assert network.mixed is seen
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype", "told"),
+    [(1, np.uint16, "8-bit"), (16, np.uint16, "12-bit"), (257, np.uint16, None), (1, np.uint8, None)],
+)
+def test_eight_or_twelve_bits_in_sixteen_are_told(tmp_path: Path, factor, dtype, told):
+    path, notes = tmp_path / "in" / "domes.png", []
+    write_image(path, domes(60, 80)[0].astype(dtype) * dtype(factor))
+    predict_images(predictor(), {"domes": path}, tmp_path / "out", note=notes.append)
+    assert [f"{path} looks like {told} content in 16 bits" in note for note in notes] == [True] * (told is not None)
 
 
 def test_a_picture_at_another_pixel_size_keeps_its_size():

@@ -33,6 +33,7 @@ def model(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plans, dataset_json = read_json(model_folder / "plans.json"), read_json(model_folder / "dataset.json")
     plans["nucplan"]["warnings"] = ["In several pieces: 1 nucleus (case_17: id 39)."]
     plans["nucplan"]["weights"] = {"file": "/home/somebody/uni.bin", "sha256": "0" * 64}
+    plans["nucplan"]["encoder_request"] = {"name": "uni", "marker_table": "/home/somebody/table.csv"}
     dataset_json["nuclei"]["groups"] = {"case_17": "patient_9"}
     dataset_json |= {"dataset": {"case_17": {"images": ["/home/somebody/a.png"]}}, "description": "patient_9"}
     write_json(folder / "plans.json", plans)

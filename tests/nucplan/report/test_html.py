@@ -168,14 +168,14 @@ def test_decisions_of_the_planner_about_itself_are_not_shown(report):
 def test_a_dataset_without_a_plan_says_why_and_what_is_not_recorded_is_said(page, report):
     assert f"there is nothing to report: {HOSTILE}" in page.text
     costs = next(t for t in page.tables if t[1][0] == "parameters / million")
-    trained = ["4.30", "4.00", "500", number_text(0.25, 3), "8.0", "2.0"]
+    trained = ["4.30", "4.00", "500", "computed", number_text(0.25, 3), "8.0", "2.0"]
     assert costs[2] == ["baseline", *trained, "2.00", ".50", "1.00", "1.00", "1.10"]
 
 
 def test_costs_are_held_against_those_of_the_first_config(page, report):
     assert report["datasets"][0]["costs"]["boundary"]["peak_memory_bytes"] is None
     boundary = next(t for t in page.tables if t[1][0] == "parameters / million")[3]
-    trained = ["4.30 1.00x", "4.00 1.00x", "500", ".500 2.00x", "8.0", "not recorded"]
+    trained = ["4.30 1.00x", "4.00 1.00x", "500", "computed", ".500 2.00x", "8.0", "not recorded"]
     assert boundary == ["boundary", *trained, "1.60", ".40", "1.25 1.25x", "1.25", "1.38"]
     assert "2 validation images of fold 0" in page.text
 

@@ -115,3 +115,31 @@ def test_a_training_that_is_missing_is_a_difference_at_any_tolerance():
 def test_the_largest_difference_of_each_score_is_told():
     repeated = manifest(results={"Dataset001_Tiny": {"baseline/seed_0/fold_0": training("1" * 64, 0.5)}})
     assert score_differences(manifest(), repeated) == {"pq_pooled": pytest.approx(0.2)}
+
+
+# Of a plan that a nucplan without adapters and markers made.
+OLD_PLANS = {
+    "Dataset001_Tiny": {
+        "scale": 2, "network_width": [4, 8], "encoder": {"depth": 2, "frozen": False, "name": "vit", "taps": [0, 1]},
+        "normalization": ["RGBTo01Normalization"] * 3, "patch_size": [64, 64], "batch_size": 2, "tile_overlap": 16,
+        "iterations": {"full": 2, "quick": 1, "standard": 2}, "queries": 100, "configurations": "0" * 64,
+    }
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("decided", "differs"),
+    [
+        ({"adapter": {"injection_blocks": [1, 2, 3, 4]}, "marker_normalization": None, "channels": None}, False),
+        ({"adapter": {"injection_blocks": [1, 2]}}, True),
+        ({"channels": {"panel": "varying"}}, True),
+        ({"queries": None}, True),
+        ({"another": None}, True),
+    ],
+)
+def test_a_manifest_without_a_decision_agrees_with_one_that_says_the_same(decided, differs):
+    new = deepcopy(OLD_PLANS)
+    new["Dataset001_Tiny"] |= decided
+    found = first_difference({"plans": OLD_PLANS}, {"plans": new})
+    assert (found is not None) == differs
+    assert (first_difference({"plans": new}, {"plans": OLD_PLANS}) is not None) == differs

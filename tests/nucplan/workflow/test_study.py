@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import trainers
 from nucplan.cli.benchmark import main
 from nucplan.files import read_json, write_json
+from nucplan.images import write_image
 from nucplan.layout import FINAL, Dataset, resolve_roots
 from nucplan.reproduction.grid import grid, words
 from nucplan.workflow.jobs import Job, PlanCopy, prerequisites
+from nucplan.workflow.pretrained import Pretrained
 from nucplan.workflow.study import Study
+from planners.pretrained import EncoderRequest
 
 TRAINERS = {"baseline": "Baseline", "cellvta": "Adapted"}
 
@@ -36,18 +41,24 @@ def raw_dataset(root: Path, name: str, **changes) -> Dataset:
     for part in ("Tr", "Ts"):
         made.part("images", part).mkdir()
     made.part("instances").mkdir()
-    (made.part("images") / "a_0000.png").touch()
+    (made.part("images") / "a_0000.png").write_text(name)
     (made.part("instances") / "a.tif").touch()
     return made
 
 
-def plan(path: Path, scale: int, overridden: bool = False, **architecture: int) -> None:
+def plan(path: Path, scale: int, overridden: bool = False, encoder: Pretrained | None = None, **architecture) -> None:
     decisions = {
         "scale": {"value": scale} | ({"overridden": True} if overridden else {}),
         "batch_size": {"value": 2, "from": {"predicted_bytes": 1}},
     }
     configurations = {"2d": {"batch_size": 2, "architecture": architecture}}
-    write_json(path, {"configurations": configurations, "nucplan": {"decisions": decisions}})
+    section = {"decisions": decisions}
+    if encoder is not None:
+        decisions["encoder"] = {"value": {"depth": 2}, "overridden": True}
+        asked = EncoderRequest(encoder.name, encoder.weights, encoder.marker_embeddings, None, encoder.break_contract)
+        section["weights"] = {"file": str(encoder.weights), "sha256": encoder.sha256}
+        section["encoder_request"] = asked.to_json()
+    write_json(path, {"configurations": configurations, "nucplan": section})
 
 
 def study(dataset: Dataset, **options) -> Study:
@@ -123,6 +134,71 @@ def test_a_plan_is_not_made_anew_under_trainings_of_another_scale(dataset):
     assert job(study(dataset), "plan/Dataset001_A").refused_because() is None
 
 
+def planned_for(path: Path) -> Pretrained:
+    return Pretrained("virtues", path, "ab" * 32, path.parent / "embeddings", None, True)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_dataset_is_planned_again_for_the_encoder_that_it_is_planned_for(dataset, tmp_path, native):
+    plan(dataset.plans(), scale=2, overridden=True, encoder=planned_for(tmp_path / "a.safetensors"))
+    command = job(study(dataset, native_resolution=native), "plan/Dataset001_A").command
+    given = {
+        "--encoder=virtues", f"--weights={tmp_path / 'a.safetensors'}", "--break-contract",
+        f"--marker-embeddings={tmp_path / 'embeddings'}", '--set=encoder={"depth": 2}',
+    }  # fmt: skip
+    assert given <= set(command)
+    assert not any(word.startswith("--marker-table") for word in command)
+
+
+def test_other_weights_than_those_of_the_plan_are_planned_for_unless_trainings_are_in_the_way(dataset, tmp_path):
+    first, second = (planned_for(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
+    second = replace(second, sha256="cd" * 32)
+    write_json(dataset.made_from(), {})
+    dataset.part("labels").mkdir()
+    plan(dataset.plans(), scale=1, encoder=first)
+    dataset.made_from().touch()
+    same, other = (study(dataset, encoders={dataset.folder_name: one}) for one in (first, second))
+    assert job(same, "plan/Dataset001_A").done
+    planning = job(other, "plan/Dataset001_A")
+    assert "is not for the encoder virtues with" in planning.unfinished_because()
+    assert f"--weights={second.weights}" in planning.command
+    # What was set of one encoder is no setting of another.
+    assert not any(word.startswith("--set=encoder") for word in planning.command)
+    assert planning.refused_because() is None
+    model = other.model(dataset, "baseline")
+    for planned, refused in ((first, True), (None, True), (second, False), (replace(second, weights=Path("c")), False)):
+        plan(model / "plans.json", scale=1, encoder=planned)
+        (model / "fold_0").mkdir(exist_ok=True)
+        (model / "fold_0" / FINAL).touch()
+        reason = job(other, "plan/Dataset001_A").refused_because()
+        assert (reason is not None) == refused
+    assert job(same, "plan/Dataset001_A").refused_because().startswith(f"{model} was trained with a plan that is not")
+
+
+def test_an_encoder_of_the_command_is_planned_for_in_all_datasets(dataset, tmp_path, capsys, monkeypatch):
+    raw_dataset(tmp_path, "Dataset002_B")
+    (tmp_path / "uni.bin").write_bytes(b"weights")
+    found = []
+    monkeypatch.setattr("nucplan.cli.benchmark._write_manifest", found.append)
+    command = ["A", "B", "--configs", "baseline", "--manifest", "--root", str(tmp_path)]
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--encoder", "uni", "--weights", "uni.bin"]) == 0
+    for name in ("Dataset001_A", "Dataset002_B"):
+        planning = job(found[0], f"plan/{name}").command
+        assert {"--encoder=uni", f"--weights={tmp_path / 'uni.bin'}"} <= set(planning)
+    for options, part in (
+        (["--encoder", "uni"], "--weights is missing"),
+        (["--weights", "uni.bin"], "--encoder is missing"),
+        (["--encoder", "uni", "--weights", "none.bin"], "none.bin does not exist"),
+        (["--encoder", "nothing", "--weights", "uni.bin"], "nothing"),
+        (["--encoder", "virtues", "--weights", "uni.bin", "--marker-embeddings", "gone"], "gone does not exist"),
+    ):
+        assert main([*command, *options]) == 2
+        error = capsys.readouterr().err
+        assert part in error
+        assert error.count("\n") == 1
+
+
 def test_a_transfer_waits_for_the_choice_and_reads_the_images_of_the_other_dataset(dataset, tmp_path):
     other = raw_dataset(tmp_path, "Dataset002_B")
     asked = study(dataset, transfer_to=(other,))
@@ -175,17 +251,20 @@ def test_the_words_of_a_grid_ask_for_the_same_grid(dataset, tmp_path, monkeypatc
         (("--transfer-to", "B,Dataset002_B"), "names a dataset twice"),
         (("--transfer-to", "Grey"), "the images of Dataset003_Grey have 1 channel(s) (DNA); leave it out"),
         (("--transfer-to", "Far"), "says 50 um per pixel and"),
+        (("--transfer-to", "Twin"), "a_0000.png is the training image a of Dataset001_A, whose models are"),
         (("--transfer-to", "Empty"), "holds no image to score"),
         (("--transfer-to", "Bare"), "a.tif is missing, so its image cannot be scored"),
         (("--injection-blocks", "1,2"), "--injection-blocks is about the config cellvta"),
-        (("--injection-blocks", "0,1"), "counts from 1"),
-        (("--injection-blocks", "5"), "different numbers from 0 to 4"),
+        (("--injection-blocks", "0,1"), "different numbers from 1 to 4"),
+        (("--injection-blocks", "5"), "different numbers from 1 to 4"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused_before_any_work(dataset, tmp_path, capsys, options, part):
     raw_dataset(tmp_path, "Dataset002_B")
     raw_dataset(tmp_path, "Dataset003_Grey", channel_names={"0": "DNA"})
     raw_dataset(tmp_path, "Dataset004_Far", nuclei={"mpp": 50})
+    for each in (dataset, raw_dataset(tmp_path, "Dataset007_Twin")):
+        write_image(each.part("images") / "a_0000.png", np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
     (raw_dataset(tmp_path, "Dataset005_Empty").part("images") / "a_0000.png").unlink()
     (raw_dataset(tmp_path, "Dataset006_Bare").part("instances") / "a.tif").unlink()
     assert main(["A", "--configs", "baseline", *options, "--root", str(tmp_path)]) == 2
