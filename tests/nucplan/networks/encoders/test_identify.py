@@ -151,6 +151,29 @@ def test_colours_are_those_of_the_name_that_was_asked_for():
     assert (timm.encoder, timm.layer_scale, timm.mean) == ("vit_large_patch16_224", True, (0.485, 0.456, 0.406))
 
 
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("vit_large_patch14_reg4_dinov2.lvd142m", 0.485), ("vit_large_patch14_reg4_dinov2", 0.485),
+        ("vit_small_patch16_224.dino", 0.485), ("vit_small_patch16_224.augreg_in21k", 0.5),
+        ("vit_base_patch16_224.mae", 0.485), ("kaiko-l14", 0.5), ("dinov2-l-reg", 0.485),
+    ],
+)  # fmt: skip
+def test_a_name_that_was_asked_for_outranks_what_the_tensors_look_like(name, mean):
+    chosen = choose_encoder(weights(tensors_of(name)), name, "vit_tiny_patch16_224")
+    assert chosen.encoder == name
+    assert chosen.mean[0] == mean
+    # Without its tag the name is that of an architecture, which others have as well.
+    assert (chosen.note is None) == (name != "vit_large_patch14_reg4_dinov2")
+
+
+def test_colours_that_candidates_do_not_agree_on_are_told_as_assumed():
+    file = weights(tensors_of("vit_large_patch14_reg4_dinov2"))
+    chosen = choose_encoder(file, None, "vit_tiny_patch16_224")
+    assert (chosen.encoder, chosen.mean[0]) == ("kaiko-l14", 0.485)
+    assert "assumed (kaiko-l14 has others); --encoder" in chosen.note
+
+
 def test_colours_of_a_cellvit_are_its_own_whatever_its_encoder_was_pretrained_with():
     tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes_of(PUBLISHED["UNI"][0]).items()}
     chosen = choose_encoder(weights(tensors), "uni", "vit_tiny_patch16_224")
