@@ -15,8 +15,9 @@ from torch import Tensor
 
 from nucplan.errors import NucplanError
 
-# Where published files keep the state dict, outermost first; a DINO file has both its teacher and its student.
-CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model", "student")
+# Where published files keep the state dict: averaged weights before those that they are averages of, as timm takes
+# them, and DINO's teacher before its student.
+CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model_ema", "ema", "model", "student")
 FORBIDDEN = re.compile(r"(?:GLOBAL|Unsupported class|Unsupported global:)\s+(?:GLOBAL\s+)?([\w.]+)")
 
 
@@ -94,7 +95,12 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _is_filled(value: object) -> bool:
-    return isinstance(value, dict) and bool(value)
+    """Whether it holds tensors, or a container that does; an average may also be kept by its settings alone."""
+    if not isinstance(value, dict):
+        return False
+    return any(isinstance(tensor, Tensor) for tensor in value.values()) or any(
+        _is_filled(value.get(c)) for c in CONTAINERS
+    )
 
 
 def _read_torch(file: Path) -> object:
