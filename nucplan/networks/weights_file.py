@@ -74,7 +74,7 @@ def read_weights_file(file: Path) -> WeightsFile:
         content = content[inner]
     tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
-        raise NucplanError(f"{file} holds no named tensors; give the encoder's state dict.")
+        raise NucplanError(f"{file} holds no named tensors; give a state dict.")
     arch, config = outer.get("arch"), outer.get("config")
     return WeightsFile(
         file, tensors, arch if isinstance(arch, str) else None, flattened(config) if isinstance(config, dict) else {}

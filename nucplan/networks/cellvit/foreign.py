@@ -11,12 +11,11 @@ from nucplan.errors import NucplanError
 
 
 class Other(NamedTuple):
-    """A kind of files: what it is, what to do instead, and the test of the tensors' names and the ``arch``."""
+    """A kind of files: what it is, how a sentence goes on to the way out, the test of its names and ``arch``."""
 
     title: str
     way_out: str
     is_it: Callable[[set[str], str], bool]
-
 
 
 def refuse_others(file: Path, names: set[str], arch: str | None) -> None:
@@ -38,7 +37,7 @@ def refuse_others(file: Path, names: set[str], arch: str | None) -> None:
     """
     for other in (*NETWORKS, *REST):
         if other.is_it(names, arch or ""):
-            raise NucplanError(f"{file} is {other.title}, {other.way_out}.")
+            raise NucplanError(f"{file} is {other.title}{other.way_out}.")
 
 
 def other_network(names: set[str], arch: str | None) -> str | None:
@@ -82,45 +81,44 @@ def _is_unrelated(names: set[str], _arch: str) -> bool:
 NETWORKS = (
     Other(
         "a CellVTA",
-        "whose published weights nucplan does not run; train one with nucplan_train --config cellvta",
+        ", whose published weights nucplan does not run; train one with nucplan_train --config cellvta",
         _is_adapter,
     ),
     Other(
         "a linear classifier of CellViT++",
-        "which needs the cells' tokens and has no segmentation; give the CellViT checkpoint that it belongs to",
+        ", which needs the cells' tokens and has no segmentation; give the CellViT checkpoint that it belongs to",
         _is_linear,
     ),
     Other(
         "a CellViT with StarDist or CPP-Net heads",
-        "which nucplan does not run; give a CellViT with HV maps",
+        ", which nucplan does not run; give a CellViT with HV maps",
         _is_star,
     ),
     Other(
         "a CellViT of the first version with one shared decoder",
-        "which nucplan does not run; give one with three branches",
+        ", which nucplan does not run; give one with three branches",
         _is_shared,
     ),
     Other(
         "a CellViT on SAM-Med2D's encoder",
-        "whose adapters nucplan's CellViT has not; give one on SAM itself",
+        ", whose adapters nucplan's CellViT has not; give one on SAM itself",
         lambda names, arch: _has_adapters(names, arch) and not _is_encoder(names, arch),
     ),
 )
 REST = (
     Other(
         "SAM-Med2D's encoder and no CellViT",
-        "so there is no decoder to predict with; start a training from it with nucplan_train --encoder sam-med2d "
-        "--weights",
+        "; start a training from it with nucplan_train --encoder sam-med2d --weights",
         _has_adapters,
     ),
     Other(
         "an encoder without CellViT's decoder",
-        "which has nothing to predict with; start a training from it with nucplan_train --encoder NAME --weights",
+        "; start a training from it with nucplan_train --encoder NAME --weights",
         _is_encoder,
     ),
     Other(
         "no CellViT checkpoint",
-        "as nothing in it is a CellViT's; give one of those that its authors publish",
+        ": nothing in it is a CellViT's; give one of those that its authors publish",
         _is_unrelated,
     ),
 )

@@ -55,7 +55,7 @@ def choose_encoder(weights: WeightsFile, asked: str | None, planned: str) -> Enc
     scaled = any(key.endswith(("ls1.gamma", "layer_scale1.lambda1")) for key in weights.tensors)
     mean, std, note = _statistics(card, identity, asked is not None, scaled)
     candidates = [card] if card.name in CARDS and asked else identity.cards or [card]
-    licence = "; ".join(dict.fromkeys(candidate.licence for candidate in candidates))
+    licence = identity.stated.get("licence") or "; ".join(dict.fromkeys(candidate.licence for candidate in candidates))
     return EncoderChoice(name, scaled and card.name not in CARDS, mean, std, licence, note)
 
 
@@ -79,8 +79,8 @@ def _statistics(
     card: EncoderCard, identity: Identity, asked: bool, scaled: bool
 ) -> tuple[Sequence[float] | None, Sequence[float] | None, str | None]:
     """Mean, deviation and what was assumed about them."""
-    if identity.mean is not None:
-        return identity.mean, identity.std, None
+    if "mean" in identity.stated:
+        return identity.stated["mean"], identity.stated["std"], None
     if asked and (card.name in CARDS or "." in card.name):
         return card.mean, card.std, None
     candidates = _candidates(card, identity, asked, scaled)

@@ -80,14 +80,32 @@ def test_the_encoder_of_a_whole_cellvit_is_used_to_the_last_tensor(name):
     beside = set(identity.matched.dispensable)
     assert len(identity.matched.used) + len(beside) == count
     assert {key.split(".")[1] for key in beside if key.startswith("encoder.")} <= {"head", "neck"}
-    assert (identity.mean, identity.std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+    assert (identity.cards[0].mean, identity.cards[0].std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+
+
+def test_a_renamed_tensor_of_a_cellvits_decoder_is_its_fault():
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes_of(PUBLISHED["CellViT256"][0]).items()}
+    identity = identify(weights(tensors))
+    assert (identity.fault, len(identity.whole.used)) == (None, len(tensors))
+    name = "hv_map_decoder.decoder1_upsampler.0.block.0.weight"
+    tensors["hv_map_decoder.other"] = tensors.pop(name)
+    identity = identify(weights(tensors))
+    # The encoder is there: a training may start from it.
+    assert (names(identity), identity.matched.complete) == (["cellvit-256"], True)
+    assert (identity.whole.missing, identity.whole.left_over) == ((name,), ("hv_map_decoder.other",))
+    assert name in identity.fault
 
 
 @pytest.mark.parametrize(
     ("keys", "kind"),
     [
         (["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"], "a linear classifier"),
-        (["encoder.blocks.0.norm1.weight", "encoder.interactions.0.injector.gamma"], "a whole CellVTA"),
+        (["encoder.blocks.0.norm1.weight", "encoder.interactions.0.injector.gamma"], "a CellVTA"),
+        (
+            ["encoder.pos_embed", "decoder0.0.block.0.bias", "decoder.bottleneck_upsampler.weight"],
+            "a CellViT of the first",
+        ),
+        (["encoder.pos_embed", "decoder0.0.block.0.bias", "dist_decoder.0.weight"], "a CellViT with StarDist"),
         (["layer1.conv.weight"], "nothing that nucplan knows"),
     ],
 )
@@ -116,7 +134,7 @@ def test_virtues_is_told_with_its_dialect(dialect, said):
         weights({f"encoder.{name}": tensor for name, tensor in state.items()} | {"lora": torch.zeros(1)})
     )
     assert not foreign.cards
-    assert "'lora' is no tensor of a VirTues encoder" in foreign.kind
+    assert "'lora' is no tensor of a VirTues encoder" in foreign.fault
 
 
 def test_what_nearly_fits_is_compared_with_the_nearest():
