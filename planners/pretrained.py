@@ -126,7 +126,7 @@ def _marker_encoder(request: EncoderRequest, panel: Sequence[str] | None) -> Pre
     from nucplan.markers.embeddings import available, read_embeddings
     from nucplan.networks.encoders.marker_vit import TRAINED_MPP
     from nucplan.networks.encoders.virtues_keys import options_of
-    from nucplan.networks.weights import read_state_dict
+    from nucplan.networks.weights_file import read_state_dict
 
     if panel is None:
         raise NucplanError(

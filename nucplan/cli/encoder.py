@@ -12,6 +12,7 @@ from nucplan.errors import NucplanError
 if TYPE_CHECKING:
     from nucplan.networks.encoders.cards import EncoderCard
     from nucplan.networks.encoders.identify import Identity
+    from nucplan.networks.matching import Match
     from nucplan.networks.weights_file import WeightsFile
 
 _DESCRIPTION = """\
@@ -46,6 +47,8 @@ def _check(arguments: argparse.Namespace) -> None:
     width = max(len(title) for title, _ in rows)
     for title, text in rows:
         print(f"{title:<{width}}  {text}")
+    if identity.fault is not None:
+        raise NucplanError(identity.fault)
     if not identity.cards:
         if identity.matched is not None:
             raise NucplanError(refusal(identity.matched, weights))
@@ -60,10 +63,11 @@ def _rows(weights: WeightsFile, identity: Identity) -> list[tuple[str, str]]:
         rows.append(("alike", f"{_names(identity.alike, ', ')} (the same tensors, other weights)"))
     if identity.nearest is not None:
         rows.append(("nearest", identity.nearest.name))
-    rows += _tensor_rows(weights, identity)
+    rows += [("tensors", str(len(weights.tensors)))] if identity.matched is None else _match_rows(identity.matched)
+    rows += [] if identity.whole is None else _match_rows(identity.whole, "of the whole: ")
     for card in identity.cards:
         title = "contract" if len(identity.cards) == 1 else f"contract of {card.name}"
-        rows.append((title, _contract(card, identity)))
+        rows.append((title, _contract(card)))
     for card in identity.cards:
         rows.append(("licence" if len(identity.cards) == 1 else f"licence of {card.name}", card.licence))
     return rows
@@ -73,10 +77,7 @@ def _names(cards: Sequence[EncoderCard], separator: str) -> str:
     return separator.join(card.name for card in cards)
 
 
-def _tensor_rows(weights: WeightsFile, identity: Identity) -> list[tuple[str, str]]:
-    matched = identity.matched
-    if matched is None:
-        return [("tensors", str(len(weights.tensors)))]
+def _match_rows(matched: Match, whose: str = "") -> list[tuple[str, str]]:
     listed = [
         ("matched", len(matched.used), ()),
         ("missing", len(matched.missing), matched.missing),
@@ -84,7 +85,9 @@ def _tensor_rows(weights: WeightsFile, identity: Identity) -> list[tuple[str, st
         ("left over", len(matched.left_over), matched.left_over),
         ("beside it", len(matched.dispensable), matched.dispensable),
     ]
-    return [(title, _counted(count, names)) for title, count, names in listed if count or title != "other shape"]
+    # What is empty as a rule needs no row; a whole model has nothing beside it.
+    quiet = ("other shape", "beside it") if whose else ("other shape",)
+    return [(whose + title, _counted(count, names)) for title, count, names in listed if count or title not in quiet]
 
 
 def _counted(count: int, names: Sequence[str]) -> str:
@@ -93,8 +96,8 @@ def _counted(count: int, names: Sequence[str]) -> str:
     return f"{count}: {summarised(names)}" if names else str(count)
 
 
-def _contract(card: EncoderCard, identity: Identity) -> str:
-    mean, std = identity.mean or card.mean, identity.std or card.std
+def _contract(card: EncoderCard) -> str:
+    mean, std = card.mean, card.std
     scale = "any um/px" if card.mpp is None else f"{card.mpp:g} um/px"
     if mean is None:
         return f"patch {card.patch}, {scale}, markers normalised as it was trained"

@@ -130,6 +130,12 @@ class CellVTA(Encoder):
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self.encoder.converted(tensors)
 
+    def prefix(self, tensors: Mapping[str, Tensor]) -> str:
+        return self.encoder.prefix(tensors)
+
+    def consulted(self, tensors: Mapping[str, Tensor]) -> set[str]:
+        return self.encoder.consulted(tensors)
+
     def dispensable(self, name: str) -> bool:
         return self.encoder.dispensable(name)
 

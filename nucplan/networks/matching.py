@@ -16,6 +16,8 @@ WRAPPERS = re.compile(
     r"^(?:(?:module|model|backbone|encoder|image_encoder|vision_encoder|visual|trunk|vit|student|teacher)\.)+"
 )
 
+STUDENT = re.compile(r"^(?:(?:module|model)\.)*student\.")
+
 
 @dataclass(frozen=True)
 class Match:
@@ -25,17 +27,21 @@ class Match:
     ----------
     used
         Parameter of ``encoder.body`` -> what fills it, of the right shape.
+    parts
+        Tensors that parameters are made of, or would be if they fitted or their other parts were there; and those that
+        tell how the encoder is built. With ``left_over`` and ``dispensable`` these are all that the file has.
     misshapen
-        Parameter -> the shape that the file has and the shape that is needed.
+        What should fill a parameter -> the shape that the file has and the shape that is needed.
     missing
         Tensors that the file should have and has not.
     left_over
         Tensors that the encoder has no place for.
     dispensable
-        Tensors that may be left out: heads, mask tokens, a decoder.
+        Tensors that may be left out: heads, mask tokens, a decoder, the student of a teacher.
     """
 
     used: Mapping[str, Tensor]
+    parts: tuple[str, ...]
     misshapen: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
@@ -60,35 +66,35 @@ class Match:
 def match(encoder: Encoder, tensors: Mapping[str, Tensor]) -> Match:
     """Compare the tensors of a file, out of their containers, with the parameters of ``encoder.body``."""
     wanted = encoder.body.state_dict()
-    found = encoder.converted(tensors)
-    fitting = {name: found[name] for name in wanted if name in found}
-    misshapen = {
-        name: (tuple(tensor.shape), tuple(wanted[name].shape))
-        for name, tensor in fitting.items()
-        if tensor.shape != wanted[name].shape
-    }
-    unfilled = encoder.sources(tensors, [name for name in wanted if name not in found])
-    sources = [part for parts in unfilled.values() for part in parts]
-    # Queries without their keys fill nothing, and are not what is wrong.
-    bare = {name: _bare(name) for name in found}
-    rest = [name for name in found if name not in wanted and _in_file(name, tensors) not in sources]
+    found, sources = encoder.converted(tensors), encoder.sources(tensors, wanted)
+    misshapen = {name for name, tensor in found.items() if tensor.shape != wanted[name].shape}
+    named = dict.fromkeys(part for parts in sources.values() for part in parts)
+    parts = {part for part in named if part in tensors} | encoder.consulted(tensors)
+    rest = sorted(name for name in tensors if name not in parts)
+    prefix = encoder.prefix(tensors)
+    may_go = {name for name in rest if _of_a_student(name, prefix) or encoder.dispensable(_bare(name, prefix))}
     return Match(
-        used={name: tensor for name, tensor in fitting.items() if name not in misshapen},
-        misshapen=misshapen,
-        missing=tuple(part for part in sources if part not in tensors),
-        left_over=tuple(sorted(_in_file(name, tensors) for name in rest if not encoder.dispensable(bare[name]))),
-        dispensable=tuple(sorted(_in_file(name, tensors) for name in rest if encoder.dispensable(bare[name]))),
+        used={name: tensor for name, tensor in found.items() if name not in misshapen},
+        parts=tuple(sorted(parts)),
+        misshapen={
+            " + ".join(sources[name]): (tuple(found[name].shape), tuple(wanted[name].shape))
+            for name in found
+            if name in misshapen
+        },
+        missing=tuple(part for part in named if part not in tensors),
+        left_over=tuple(name for name in rest if name not in may_go),
+        dispensable=tuple(name for name in rest if name in may_go),
     )
 
 
-def _in_file(name: str, tensors: Mapping[str, Tensor]) -> str:
-    """The name with the prefix that the file has for it."""
-    return name if name in tensors else next((own for own in tensors if own.endswith(name)), name)
-
-
-def _bare(name: str) -> str:
+def _bare(name: str, prefix: str) -> str:
     """A name less what wraps it: a head beside ``module.backbone.`` is called ``module.head.``."""
-    return WRAPPERS.sub("", name)
+    return WRAPPERS.sub("", name.removeprefix(prefix))
+
+
+def _of_a_student(name: str, prefix: str) -> bool:
+    """Whether a tensor is the student's in a file whose teacher is taken (DINOv2's training checkpoints)."""
+    return "teacher." in prefix and STUDENT.match(name) is not None
 
 
 def summarised(names: Iterable[str], most: int = 6) -> str:

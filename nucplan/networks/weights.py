@@ -7,10 +7,7 @@ from pathlib import Path
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import Encoder
 from nucplan.networks.matching import Match, match, summarised
-from nucplan.networks.weights_file import CONTAINERS as CONTAINERS
 from nucplan.networks.weights_file import WeightsFile, read_weights_file
-from nucplan.networks.weights_file import read_content as read_content
-from nucplan.networks.weights_file import read_state_dict as read_state_dict
 
 
 def load_encoder_weights(encoder: Encoder, file: Path) -> str:
@@ -42,11 +39,6 @@ def load_encoder_weights(encoder: Encoder, file: Path) -> str:
     rest = summarised(matched.dispensable)
     rest = f"not used: {rest}" if rest else "every tensor of the file is used"
     return f"Loaded {len(matched.used)} tensors of {file.name} into the encoder; {rest}."
-
-
-def has_layer_scale(file: Path) -> bool:
-    """Whether the blocks of a weights file scale their residuals (LayerScale, Touvron et al. 2021)."""
-    return any(name.endswith(("ls1.gamma", "layer_scale1.lambda1")) for name in read_state_dict(file))
 
 
 def refusal(matched: Match, weights: WeightsFile) -> str:

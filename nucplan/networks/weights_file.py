@@ -16,8 +16,9 @@ from torch import Tensor
 
 from nucplan.errors import NucplanError
 
-# Where published files keep the state dict, outermost first; a DINO file has both its teacher and its student.
-CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model", "student")
+# Where published files keep the state dict: averaged weights before those that they are averages of, as timm takes
+# them, and DINO's teacher before its student.
+CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model_ema", "ema", "model", "student")
 FORBIDDEN = re.compile(r"(?:GLOBAL|Unsupported class|Unsupported global:)\s+(?:GLOBAL\s+)?([\w.]+)")
 
 
@@ -97,7 +98,7 @@ def read_weights_file(file: Path) -> WeightsFile:
         content = content[inner]
     tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
-        raise NucplanError(f"{file} holds no named tensors; give the encoder's state dict.")
+        raise NucplanError(f"{file} holds no named tensors; give a state dict.")
     arch, config = outer.get("arch"), outer.get("config")
     return WeightsFile(
         file, tensors, arch if isinstance(arch, str) else None, flattened(config) if isinstance(config, dict) else {}
@@ -118,7 +119,12 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _is_filled(value: object) -> bool:
-    return isinstance(value, dict) and bool(value)
+    """Whether it holds tensors, or a container that does; an average may also be kept by its settings alone."""
+    if not isinstance(value, dict):
+        return False
+    return any(isinstance(tensor, Tensor) for tensor in value.values()) or any(
+        _is_filled(value.get(c)) for c in CONTAINERS
+    )
 
 
 def _read_torch(file: Path) -> object:

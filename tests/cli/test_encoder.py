@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nucplan.cli.encoder import main
+from nucplan.networks.encoders.registry import build_encoder
 from nucplan.networks.encoders.timm_vit import TimmViT
 
 
@@ -51,3 +52,56 @@ def test_unknown_files_and_names_are_refused(hipt, tmp_path, assert_refused):
     assert_refused(main(["check", str(tmp_path / "resnet.pth")]), "resnet.pth", "fills no encoder")
     assert_refused(main(["check", str(tmp_path / "none.pth")]), "none.pth does not exist")
     assert_refused(main(["check", str(hipt), "--encoder", "hipt"]), "did you mean hipt-vit256")
+
+
+@pytest.fixture
+def cellvit(tmp_path: Path, cellvit_files) -> Path:
+    """A whole CellViT-256 of zeros, trained at 0.5 um/px."""
+    sizes, _ = cellvit_files.PUBLISHED["CellViT256"]
+    tensors = {name: torch.zeros(()).expand(shape) for name, shape in cellvit_files.shapes_of(sizes).items()}
+    config = {"logging.run_name": "CellViT-256-x20", "transformations.normalize.mean": [0.4, 0.5, 0.6]}
+    torch.save({"arch": sizes.arch, "model_state_dict": tensors, "config": config}, tmp_path / "cellvit.pth")
+    return tmp_path / "cellvit.pth"
+
+
+def test_a_whole_cellvit_is_told_with_what_its_settings_say(cellvit, capsys):
+    assert main(["check", str(cellvit)]) == 0
+    rows = table(capsys.readouterr().out)
+    assert (rows["encoder"], rows["matched"], rows["of the whole: matched"]) == ("cellvit-256", "150", "439")
+    assert (rows["of the whole: missing"], rows["of the whole: left over"]) == ("0", "0")
+    assert rows["contract"] == "patch 16, 0.5 um/px, RGB in [0, 1] with mean 0.4 0.5 0.6, std 0.5 0.5 0.5"
+    assert rows["licence"] == "Apache-2.0 with Commons Clause, trained on PanNuke (CC BY-NC-SA 4.0)"
+    assert main(["check", str(cellvit), "--encoder", "hipt-vit256"]) == 0
+    assert "mean 0.4 0.5 0.6" in table(capsys.readouterr().out)["contract"]
+
+
+@pytest.mark.parametrize("fate", ["renamed", "missing", "extra"])
+def test_a_decoder_that_does_not_fit_is_refused(cellvit, capsys, fate):
+    content, name = torch.load(cellvit), "nuclei_type_maps_decoder.decoder2_upsampler.0.block.0.weight"
+    tensors = content["model_state_dict"]
+    tensor = tensors[name] if fate == "extra" else tensors.pop(name)
+    torch.save(
+        content | {"model_state_dict": tensors if fate == "missing" else tensors | {f"{name}_x": tensor}}, cellvit
+    )
+    assert main(["check", str(cellvit)]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    row = "left over" if fate == "extra" else "missing"
+    assert table(shown.out)[f"of the whole: {row}"].startswith(f"1: {name}")
+    assert name in shown.err
+
+
+def test_an_encoder_of_sam_is_told_and_one_tensor_too_many_named(tmp_path, capsys):
+    with torch.device("meta"):
+        state = build_encoder("sam-b", 3).body.state_dict()
+    state = {
+        f"image_encoder.{name.replace('mlp.fc', 'mlp.lin')}": torch.zeros(()).expand(tensor.shape)
+        for name, tensor in state.items()
+    }
+    torch.save(state | {"prompt_encoder.x": torch.zeros(1)}, tmp_path / "a.pth")
+    assert main(["check", str(tmp_path / "a.pth")]) == 0
+    rows = table(capsys.readouterr().out)
+    assert (rows["kind"], rows["encoder"], rows["beside it"]) == ("the encoder of SAM", "sam-b", "1: prompt_encoder.x")
+    torch.save(state | {"image_encoder.proj.weight": torch.zeros(1)}, tmp_path / "a.pth")
+    assert main(["check", str(tmp_path / "a.pth")]) == 2
+    assert table(capsys.readouterr().out)["left over"] == "1: image_encoder.proj.weight"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,20 @@ from nucplan.errors import NucplanError
 from nucplan.networks.cellvit.foreign import refuse_others
 from nucplan.networks.cellvit.model import CellViT
 from nucplan.networks.cellvit.shape import KINDS, PLAIN, SAM, CellViTShape, shape_of
-from nucplan.networks.weights import CONTAINERS, read_content
+from nucplan.networks.encoders.cards import CARDS, HALF, TRAINED_ON
+from nucplan.networks.matching import Match
+from nucplan.networks.weights_file import WeightsFile, read_weights_file
 
 PANNUKE = ("background", "neoplastic", "inflammatory", "connective", "dead", "epithelial")
-SAM_SIZES = {768: "SAM-B", 1024: "SAM-L", 1280: "SAM-H"}
-# Of the encoders that the weights are made from, as their authors publish them.
-LICENCES = {
-    "CellViT": "Apache-2.0 with Commons Clause (CellViT)",
-    "CellViT256": "Apache-2.0 with Commons Clause (CellViT on HIPT's ViT-256)",
-    "CellViTSAM": "Apache-2.0 (CellViT on SAM)",
-    "CellViTUNI": "CC BY-NC-ND 4.0 (CellViT on UNI)",
-    "CellViTVirchow": "Apache-2.0 (CellViT on Virchow)",
-    "CellViTVirchow2": "CC BY-NC-ND 4.0 (CellViT on Virchow2)",
+# The encoder of each published class; that of SAM comes in three sizes.
+ENCODERS = {
+    "CellViT": "cellvit-256",
+    "CellViT256": "cellvit-256",
+    "CellViTUNI": "cellvit-uni",
+    "CellViTVirchow": "cellvit-virchow",
+    "CellViTVirchow2": "cellvit-virchow2",
 }
+SAM_SIZES = {CARDS[f"cellvit-sam-{size}"].embed_dim: size for size in "blh"}
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,6 @@ class CellViTInfo:
     mixed_precision: bool
 
 
-@dataclass(frozen=True)
-class CellViTFile:
-    """The parts of a checkpoint: its state dict, the class that it was saved from, its flat settings."""
-
-    path: Path
-    tensors: dict[str, Tensor]
-    arch: str | None
-    config: dict[str, Any]
-
-
 def read_cellvit(path: Path) -> tuple[CellViT, CellViTInfo]:
     """The complete model of a checkpoint in evaluation mode on the CPU, and what is known of it.
 
@@ -77,59 +69,36 @@ def read_cellvit(path: Path) -> tuple[CellViT, CellViTInfo]:
         If the file is unreadable, holds something else than a CellViT that can be run, or a tensor is missing, of
         another shape or one too many; the message names it.
     """
-    file = open_cellvit(path)
+    file = read_weights_file(path)
+    refuse_others(path, set(file.tensors), file.arch)
     shape = cellvit_shape(file)
     info = info_of(file, shape)
-    with warnings.catch_warnings(), torch.device("meta"):
-        # torch says that nothing is initialised, which is the point.
-        warnings.simplefilter("ignore", UserWarning)
-        model = CellViT(shape, info.mean, info.std)
-    _refuse_unfit(file, {name: tensor.shape for name, tensor in model.state_dict().items()})
+    model, matched = compared(file, shape, info)
+    if not matched.complete:
+        raise NucplanError(unfit(file, matched))
     model.load_state_dict({name: _single(tensor) for name, tensor in file.tensors.items()}, assign=True)
     return model.to(memory_format=torch.channels_last).requires_grad_(False).eval(), info
 
 
-def open_cellvit(path: Path) -> CellViTFile:
-    """The parts of a file that may be a CellViT.
-
-    Raises
-    ------
-    NucplanError
-        If it is unreadable, or another kind of file.
-    """
-    file = _opened(path)
-    refuse_others(path, set(file.tensors), file.arch)
-    return file
-
-
-def input_statistics(path: Path) -> tuple[list[float], list[float]] | None:
-    """Mean and standard deviation per RGB channel that a CellViT was trained with; None for another kind of file.
-
-    Published CellViTs were trained with 0.5 whatever their encoders were pretrained with.
-
-    Raises
-    ------
-    NucplanError
-        If the file is unreadable.
-    """
-    file = _opened(path)
-    if not any(name.startswith("decoder0.") for name in file.tensors):
-        return None
-    return list(_statistics(file.config, "mean")), list(_statistics(file.config, "std"))
-
-
-def _opened(path: Path) -> CellViTFile:
-    content = read_content(path)
-    content = content if isinstance(content, dict) else {}
-    arch, config = content.get("arch"), content.get("config")
-    state = next((content[key] for key in CONTAINERS if isinstance(content.get(key), dict)), content)
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    return CellViTFile(
-        path, tensors, arch if isinstance(arch, str) else None, _flat(config) if isinstance(config, dict) else {}
+def compared(file: WeightsFile, shape: CellViTShape, info: CellViTInfo) -> tuple[CellViT, Match]:
+    """The model that a file should fill, on the meta device, and how the file fits it: it may leave nothing out."""
+    with warnings.catch_warnings(), torch.device("meta"):
+        # torch says that nothing is initialised, which is the point.
+        warnings.simplefilter("ignore", UserWarning)
+        model = CellViT(shape, info.mean, info.std)
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    there = {name: tuple(tensor.shape) for name, tensor in file.tensors.items() if name in wanted}
+    return model, Match(
+        used={name: file.tensors[name] for name, found in there.items() if found == wanted[name]},
+        parts=tuple(sorted(there)),
+        misshapen={name: (found, wanted[name]) for name, found in there.items() if found != wanted[name]},
+        missing=tuple(sorted(set(wanted) - set(there))),
+        left_over=tuple(sorted(set(file.tensors) - set(there))),
+        dispensable=(),
     )
 
 
-def cellvit_shape(file: CellViTFile) -> CellViTShape:
+def cellvit_shape(file: WeightsFile) -> CellViTShape:
     """Its sizes.
 
     Raises
@@ -145,32 +114,39 @@ def cellvit_shape(file: CellViTFile) -> CellViTShape:
         raise NucplanError(f"{file.path} is no CellViT that nucplan knows: {error}; download it again.") from None
 
 
-def info_of(file: CellViTFile, shape: CellViTShape) -> CellViTInfo:
-    """What the settings say, and the published defaults where they say nothing."""
+def info_of(file: WeightsFile, shape: CellViTShape) -> CellViTInfo:
+    """What the settings say, and the published defaults where they say nothing.
+
+    Raises
+    ------
+    NucplanError
+        As `colours`.
+    """
     arch = file.arch if file.arch in KINDS else _arch_of(shape)
     names = _class_names(file.config, shape.classes)
-    licence = LICENCES[arch] + ("; trained on PanNuke, CC BY-NC-SA 4.0" if names == PANNUKE else "")
+    licence = CARDS[ENCODERS.get(arch) or f"cellvit-sam-{SAM_SIZES.get(shape.channels, 'b')}"].licence
+    mean, std = colours(file)
     return CellViTInfo(
         arch=arch,
         title=_title(arch, shape),
         class_names=names,
-        mean=_statistics(file.config, "mean"),
-        std=_statistics(file.config, "std"),
+        mean=mean,
+        std=std,
         mpp=0.5 if _is_20x(file.config) else 0.25,
-        licence=licence,
+        licence=licence if names == PANNUKE else licence.removesuffix(f", {TRAINED_ON}"),
         mixed_precision=bool(file.config.get("training.mixed_precision", False)),
     )
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted names, as most files have them already."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def colours(file: WeightsFile) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per RGB channel of images in [0, 1]; 0.5, as published, where the settings do not say.
+
+    Raises
+    ------
+    NucplanError
+        If they say something else than three numbers.
+    """
+    return _statistics(file, "mean", HALF[0]), _statistics(file, "std", HALF[1])
 
 
 def _arch_of(shape: CellViTShape) -> str:
@@ -185,7 +161,7 @@ def _arch_of(shape: CellViTShape) -> str:
 
 def _title(arch: str, shape: CellViTShape) -> str:
     if shape.kind == SAM:
-        return f"CellViT {SAM_SIZES.get(shape.channels, 'SAM')}"
+        return f"CellViT SAM-{SAM_SIZES.get(shape.channels, '').upper()}".rstrip("-")
     return f"CellViT {arch.removeprefix('CellViT')}".strip()
 
 
@@ -199,9 +175,18 @@ def _class_names(config: Mapping[str, Any], classes: int) -> tuple[str, ...]:
     return ("background", *(f"class {index}" for index in range(1, classes)))
 
 
-def _statistics(config: Mapping[str, Any], name: str) -> tuple[float, ...]:
-    values = config.get(f"transformations.normalize.{name}")
-    return tuple(float(value) for value in values) if values and len(values) == 3 else (0.5,) * 3
+def _statistics(file: WeightsFile, name: str, usual: tuple[float, ...]) -> tuple[float, ...]:
+    setting = f"transformations.normalize.{name}"
+    given = file.config.get(setting)
+    if given is None:
+        return usual
+    try:
+        values = () if isinstance(given, str) else tuple(float(value) for value in given)
+    except (TypeError, ValueError, RuntimeError):
+        values = ()
+    if len(values) != 3 or not all(math.isfinite(value) for value in values) or (name == "std" and min(values) <= 0):
+        raise NucplanError(f"{file.path}: its setting '{setting}' is no list of three numbers; correct it in the file.")
+    return values
 
 
 def _is_20x(config: Mapping[str, Any]) -> bool:
@@ -215,20 +200,17 @@ def _single(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _refuse_unfit(file: CellViTFile, wanted: Mapping[str, torch.Size]) -> None:
-    missing, extra = sorted(set(wanted) - set(file.tensors)), sorted(set(file.tensors) - set(wanted))
-    parts = [f"{verb} {_listed(names)}" for verb, names in (("lacks", missing), ("has", extra)) if names]
+def unfit(file: WeightsFile, matched: Match) -> str:
+    """One sentence: why a file is no complete CellViT."""
+    found = (("lacks", matched.missing), ("has", matched.left_over))
+    parts = [f"{verb} {_listed(names)}" for verb, names in found if names]
     if parts:
-        tail = ", which it should not have" if extra else ""
-        raise NucplanError(f"{file.path} is a CellViT that {' and '.join(parts)}{tail}; download it again.")
-    for name, shape in wanted.items():
-        if file.tensors[name].shape != shape:
-            raise NucplanError(
-                f"{file.path}: '{name}' has the shape {tuple(file.tensors[name].shape)} and not {tuple(shape)}; "
-                "download it again."
-            )
+        tail = ", which it should not have" if matched.left_over else ""
+        return f"{file.path} is a CellViT that {' and '.join(parts)}{tail}; download it again."
+    name, (theirs, ours) = next(iter(matched.misshapen.items()))
+    return f"{file.path}: '{name}' has the shape {theirs} and not {ours}; download it again."
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(f"'{name}'" for name in names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

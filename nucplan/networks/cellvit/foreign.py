@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from nucplan.errors import NucplanError
 
-Test = Callable[[set[str], str], bool]
+
+class Other(NamedTuple):
+    """A kind of files: what it is, how a sentence goes on to the way out, the test of its names and ``arch``."""
+
+    title: str
+    way_out: str
+    is_it: Callable[[set[str], str], bool]
 
 
 def refuse_others(file: Path, names: set[str], arch: str | None) -> None:
@@ -28,13 +35,19 @@ def refuse_others(file: Path, names: set[str], arch: str | None) -> None:
     NucplanError
         If they are those of something else; the message names it.
     """
-    for sentence, is_it in OTHERS:
-        if is_it(names, arch or ""):
-            raise NucplanError(f"{file} {sentence}.")
+    for other in (*NETWORKS, *REST):
+        if other.is_it(names, arch or ""):
+            raise NucplanError(f"{file} is {other.title}{other.way_out}.")
+
+
+def other_network(names: set[str], arch: str | None) -> str | None:
+    """What the tensors are of, if of one of `NETWORKS`."""
+    return next((other.title for other in NETWORKS if other.is_it(names, arch or "")), None)
 
 
 def _is_adapter(names: set[str], arch: str) -> bool:
-    return "Adapter" in arch or any(name.startswith(("encoder.interactions.", "encoder.spm.")) for name in names)
+    parts = r"(^|\.)(interactions\.\d+\.(injector|extractor)|spm)\."
+    return "Adapter" in arch or any(re.search(parts, name) for name in names)
 
 
 def _is_linear(names: set[str], arch: str) -> bool:
@@ -42,7 +55,8 @@ def _is_linear(names: set[str], arch: str) -> bool:
 
 
 def _is_shared(names: set[str], arch: str) -> bool:
-    return arch.endswith("Shared") or any(name.startswith("decoder.") for name in names)
+    decoder, encoder = (any(name.startswith(part) for name in names) for part in ("decoder.", "encoder."))
+    return arch.endswith("Shared") or (decoder and encoder)
 
 
 def _is_star(names: set[str], arch: str) -> bool:
@@ -63,41 +77,48 @@ def _is_unrelated(names: set[str], _arch: str) -> bool:
     return not any(name.startswith(("encoder.", "decoder0.", "nuclei_", "hv_map")) for name in names)
 
 
-OTHERS: tuple[tuple[str, Test], ...] = (
-    ("holds no named tensors; give a CellViT checkpoint", lambda names, _arch: not names),
-    (
-        "is a CellVTA, whose published weights nucplan does not run; train one with nucplan_train --config cellvta",
+# Whole networks, or parts that are of use with one alone.
+NETWORKS = (
+    Other(
+        "a CellVTA",
+        ", whose published weights nucplan does not run; train one with nucplan_train --config cellvta",
         _is_adapter,
     ),
-    (
-        "is a linear classifier of CellViT++, which needs the cells' tokens and has no segmentation; give the CellViT "
-        "checkpoint that it belongs to",
+    Other(
+        "a linear classifier of CellViT++",
+        ", which needs the cells' tokens and has no segmentation; give the CellViT checkpoint that it belongs to",
         _is_linear,
     ),
-    (
-        "is a CellViT with StarDist or CPP-Net heads, which nucplan does not run; give a CellViT with HV maps",
+    Other(
+        "a CellViT with StarDist or CPP-Net heads",
+        ", which nucplan does not run; give a CellViT with HV maps",
         _is_star,
     ),
-    (
-        "is a CellViT of the first version with one shared decoder, which nucplan does not run; give one with three "
-        "branches",
+    Other(
+        "a CellViT of the first version with one shared decoder",
+        ", which nucplan does not run; give one with three branches",
         _is_shared,
     ),
-    (
-        "is SAM-Med2D's encoder and no CellViT; start a training from it with nucplan_train --encoder sam-med2d "
-        "--weights",
-        lambda names, arch: _is_encoder(names, arch) and _has_adapters(names, arch),
+    Other(
+        "a CellViT on SAM-Med2D's encoder",
+        ", whose adapters nucplan's CellViT has not; give one on SAM itself",
+        lambda names, arch: _has_adapters(names, arch) and not _is_encoder(names, arch),
     ),
-    (
-        "is a CellViT on SAM-Med2D's encoder, whose adapters nucplan's CellViT has not; give one on SAM itself",
+)
+REST = (
+    Other(
+        "SAM-Med2D's encoder and no CellViT",
+        "; start a training from it with nucplan_train --encoder sam-med2d --weights",
         _has_adapters,
     ),
-    (
-        "is an encoder without CellViT's decoder; start a training from it with nucplan_train --encoder NAME --weights",
+    Other(
+        "an encoder without CellViT's decoder",
+        "; start a training from it with nucplan_train --encoder NAME --weights",
         _is_encoder,
     ),
-    (
-        "is no CellViT checkpoint: nothing in it is a CellViT's; give one of those that its authors publish",
+    Other(
+        "no CellViT checkpoint",
+        ": nothing in it is a CellViT's; give one of those that its authors publish",
         _is_unrelated,
     ),
 )

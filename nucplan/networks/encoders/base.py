@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from nucplan.networks.encoders.dialects import dialect_of
+
 # What weights files hold beside an encoder: heads of its pretraining and its published tasks.
 HEADS = ("head.", "fc_head.", "dino_head.", "ibot_head.", "pooler.", "classifier.", "classifier_head.")
 # CellViT's decoder (Hörst et al. 2024) and its variant with one branch.
@@ -59,17 +61,28 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of a weights file under the names and in the forms of ``body``.
+        """Of the tensors of a weights file those that fill ``body``, under its names and in its forms.
 
-        They come out of their containers, but with all prefixes. What the file holds beside the encoder keeps its name.
+        They come out of their containers, but with all prefixes.
         """
 
     def sources(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For ``names`` of ``body``: the names under which a file with these tensors has, or should have, each."""
         return {name: (name,) for name in names}
 
+    def prefix(self, tensors: Mapping[str, Tensor]) -> str:
+        """What stands before the encoder's names in a file with these tensors."""
+        return dialect_of(tensors).prefix
+
+    def consulted(self, tensors: Mapping[str, Tensor]) -> set[str]:
+        """Names of tensors that tell how the encoder is built and fill nothing in it."""
+        return set()
+
     def dispensable(self, name: str) -> bool:
-        """Whether a tensor that ``body`` has no place for may be left out, as a classifier or a mask token may."""
+        """Whether a tensor that ``body`` has no place for may be left out, as a classifier or a mask token may.
+
+        ``name`` comes without what the file wraps it in.
+        """
         last = name.rpartition(".")[2]
         return last == "mask_token" or name.startswith((*HEADS, *CELLVIT_DECODER))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.cards import CARDS, IMAGENET, EncoderCard
 from nucplan.networks.encoders.identify import Identity, architecture, identify
-from nucplan.networks.encoders.registry import find_card
+from nucplan.networks.encoders.registry import build_encoder, find_card
 from nucplan.networks.weights_file import WeightsFile
 
 
@@ -51,9 +53,9 @@ def choose_encoder(weights: WeightsFile, asked: str | None, planned: str) -> Enc
     name = asked or _from_file(weights, identity, planned)
     card = find_card(name)
     scaled = any(key.endswith(("ls1.gamma", "layer_scale1.lambda1")) for key in weights.tensors)
-    mean, std, note = _statistics(card, identity, scaled)
+    mean, std, note = _statistics(card, identity, asked is not None, scaled)
     candidates = [card] if card.name in CARDS and asked else identity.cards or [card]
-    licence = "; ".join(dict.fromkeys(candidate.licence for candidate in candidates))
+    licence = identity.stated.get("licence") or "; ".join(dict.fromkeys(candidate.licence for candidate in candidates))
     return EncoderChoice(name, scaled and card.name not in CARDS, mean, std, licence, note)
 
 
@@ -74,16 +76,35 @@ def _unscaled(card: EncoderCard) -> str:
 
 
 def _statistics(
-    card: EncoderCard, identity: Identity, scaled: bool
+    card: EncoderCard, identity: Identity, asked: bool, scaled: bool
 ) -> tuple[Sequence[float] | None, Sequence[float] | None, str | None]:
     """Mean, deviation and what was assumed about them."""
-    if identity.mean is not None:
-        return identity.mean, identity.std, None
-    known = {(other.mean, other.std) for other in identity.cards if other.name in CARDS}
-    named = card.name in CARDS and {(card.mean, card.std)}
-    for found in (named, known):
-        if found and len(found) == 1:
-            return *next(iter(found)), None
+    if "mean" in identity.stated:
+        return identity.stated["mean"], identity.stated["std"], None
+    if asked and (card.name in CARDS or "." in card.name):
+        return card.mean, card.std, None
+    candidates = _candidates(card, identity, asked, scaled)
+    if len({(other.mean, other.std) for other in candidates}) == 1:
+        return candidates[0].mean, candidates[0].std, None
     # Encoders with LayerScale are trained in DINOv2's way, which goes with ImageNet's colours.
-    mean, std = IMAGENET if scaled or card.mean is None else (card.mean, card.std)
-    return mean, std, f"Mean {mean} and deviation {std} of the colours are assumed; --encoder with a name settles them."
+    mean, std = (card.mean, card.std) if asked or not (scaled or card.mean is None) else IMAGENET
+    others = ", ".join(other.name for other in candidates if (other.mean, other.std) != (mean, std))
+    doubt = f" ({others} has others)" if others else ""
+    return (
+        mean,
+        std,
+        (f"Mean {mean} and deviation {std} of the colours are assumed{doubt}; --encoder with a name settles them."),
+    )
+
+
+def _candidates(card: EncoderCard, identity: Identity, asked: bool, scaled: bool) -> list[EncoderCard]:
+    """The encoders that weights may be of; a timm name without its tag names an architecture, with usual weights."""
+    known = [other for other in (*identity.cards, *identity.alike) if other.name in CARDS]
+    # Weights with LayerScale are none of the usual ones of a model without it.
+    usual = asked and not (scaled and not _has_layer_scale(card))
+    return [card, *known] if usual else known
+
+
+def _has_layer_scale(card: EncoderCard) -> bool:
+    with torch.device("meta"):
+        return any(name.endswith(".ls1.gamma") for name in build_encoder(card.name, 3).body.state_dict())

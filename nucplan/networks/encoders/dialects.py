@@ -115,21 +115,13 @@ class Dialect:
         return self.prefix + name
 
     def gathered(self, tensors: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
-        """The tensors under timm's names; what fills none of ``wanted`` keeps its name, less the prefix."""
+        """Of ``wanted``, timm's names, the tensors whose every part is there."""
         sources = {name: self.sources(name) for name in wanted}
-        complete = {name: parts for name, parts in sources.items() if all(part in tensors for part in parts)}
-        used = {part for parts in complete.values() for part in parts}
-        rest = {name: tensor for name, tensor in tensors.items() if name not in used}
-        found = {
+        return {
             name: tensors[parts[0]] if len(parts) == 1 else torch.cat([tensors[part] for part in parts])
-            for name, parts in complete.items()
+            for name, parts in sources.items()
+            if all(part in tensors for part in parts)
         }
-        return {**{self._bare(name, found): tensor for name, tensor in rest.items()}, **found}
-
-    def _bare(self, name: str, taken: Mapping[str, Tensor]) -> str:
-        # Without its prefix unless that would hide it behind another tensor.
-        bare = name.removeprefix(self.prefix)
-        return name if bare in taken else bare
 
 
 def dialect_of(names: Iterable[str]) -> Dialect:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nucplan.errors import NucplanError
-from nucplan.networks.encoders.cards import CARDS, HALF, EncoderCard
+from nucplan.networks.cellvit.foreign import other_network
+from nucplan.networks.encoders.base import CELLVIT_DECODER
+from nucplan.networks.encoders.cards import CARDS, EncoderCard
 from nucplan.networks.encoders.dialects import Dialect, dialect_of
 from nucplan.networks.encoders.registry import build_encoder, find_card
+from nucplan.networks.encoders.virtues_keys import ANCHOR
 from nucplan.networks.matching import Match, match
 from nucplan.networks.weights_file import WeightsFile
 
-BRANCHES = ("nuclei_binary_map_decoder.", "hv_map_decoder.", "nuclei_type_maps_decoder.")
 VIRTUES = "VirTues, an encoder of markers"
-CELLVTA = "a whole CellVTA: an encoder with its adapter, and a decoder"
 CELLVIT = "a whole CellViT"
 SAM_MED2D = "the encoder of SAM-Med2D: SAM with adapters"
 PLAIN_VIT = "a Vision Transformer"
-CLASSIFIER = "a linear classifier of CellViT++, which comes on top of a CellViT"
 # Plain ViTs of timm by width and depth.
 PLAIN = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large", (1280, 32): "huge"}
 
@@ -43,8 +44,12 @@ class Identity:
         The encoder that it comes closest to where it fills none.
     matched
         How it fits the first of ``cards``, or ``nearest``; None where there is neither.
-    mean, std
-        That the file itself states, per RGB channel; None where it says nothing.
+    whole
+        How a whole CellViT fits its model, decoder and all; None for other files.
+    fault
+        One sentence: why the file cannot be used as what it is; None where it can.
+    stated
+        What the file states of itself: attributes of `EncoderCard`, which go above those of any card.
     """
 
     kind: str
@@ -52,8 +57,9 @@ class Identity:
     alike: tuple[EncoderCard, ...] = ()
     nearest: EncoderCard | None = None
     matched: Match | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    whole: Match | None = None
+    fault: str | None = None
+    stated: Mapping[str, Any] = field(default_factory=dict)
 
 
 def architecture(card: EncoderCard) -> str:
@@ -68,17 +74,34 @@ def identify(weights: WeightsFile) -> Identity:
     table of this size; where that leaves several (UNI and others of its kind), all are given.
     """
     names = list(weights.tensors)
-    kind = _kind(names)
-    if kind == VIRTUES:
-        return _virtues(weights.tensors, f"{kind} ({_virtues_dialect(names)})")
-    if kind in (CELLVTA, CLASSIFIER):
-        return Identity(kind)
+    if any(name.endswith(ANCHOR) for name in names):
+        return _virtues(weights, f"{VIRTUES} ({_virtues_dialect(names)})")
+    if other := other_network(set(names), weights.arch):
+        return Identity(other)
     dialect = dialect_of(names)
-    kind = kind or ("the encoder of SAM" if dialect.name.endswith("sam") else PLAIN_VIT)
-    if kind == CELLVIT:
-        kind = f"{kind} ({weights.arch or 'it does not say which class'}): encoder and three-branch decoder"
-    colours = _statistics(weights) if kind.startswith(CELLVIT) else (None, None)
-    return replace(_by_trial(weights.tensors, dialect, kind), mean=colours[0], std=colours[1])
+    if any(name.startswith(CELLVIT_DECODER) for name in names):
+        return _cellvit(weights, dialect)
+    kind = "the encoder of SAM" if dialect.name.endswith("sam") else PLAIN_VIT
+    return _by_trial(weights.tensors, dialect, SAM_MED2D if _has_adapters(names) else kind)
+
+
+def _cellvit(weights: WeightsFile, dialect: Dialect) -> Identity:
+    """A whole CellViT: its encoder as any other, and the comparison by which it is loaded to predict."""
+    from nucplan.networks.cellvit.checkpoint import cellvit_shape, colours, compared, info_of, unfit
+
+    title = f"{CELLVIT} ({weights.arch or 'it does not say which class'}): encoder and three-branch decoder"
+    found = _by_trial(weights.tensors, dialect, title)
+    stated = dict(zip(("mean", "std"), colours(weights), strict=True))
+    try:
+        shape = cellvit_shape(weights)
+    except NucplanError as error:
+        return replace(found, stated=stated, fault=str(error))
+    info = info_of(weights, shape)
+    stated |= {"mpp": info.mpp, "licence": info.licence}
+    _, whole = compared(weights, shape, info)
+    fault = None if whole.complete else unfit(weights, whole)
+    cards = tuple(replace(card, **stated) for card in found.cards)
+    return replace(found, cards=cards, whole=whole, fault=fault, stated=stated)
 
 
 def _by_trial(tensors: Mapping[str, Tensor], dialect: Dialect, kind: str) -> Identity:
@@ -104,8 +127,10 @@ def asked(weights: WeightsFile, name: str) -> Identity:
     NucplanError
         If no encoder has the name.
     """
-    card, known = find_card(name), identify(weights)
-    if card in known.cards and known.matched is not None:
+    known = identify(weights)
+    card = replace(find_card(name), **known.stated)
+    same = any(other and other.name == name for other in (*known.cards[:1], known.nearest))
+    if same:
         matched = known.matched
     elif card.family == "virtues":
         # Its sizes are those of a file of its own.
@@ -113,7 +138,8 @@ def asked(weights: WeightsFile, name: str) -> Identity:
     else:
         with torch.device("meta"):
             matched = match(build_encoder(name, 3), weights.tensors)
-    cards, nearest = ((card,), None) if matched.complete else ((), card)
+    fits = matched is not None and matched.complete
+    cards, nearest = ((card,), None) if fits else ((), card)
     return replace(known, cards=cards, alike=(), nearest=nearest, matched=matched)
 
 
@@ -126,32 +152,21 @@ class _Trial:
     matched: Match
 
 
-def _kind(names: Sequence[str]) -> str:
-    """The kinds that keys alone tell; empty for others."""
-    text = "\n".join(names)
-    if "patch_summary_token" in text:
-        return VIRTUES
-    if re.search(r"(^|\.)interactions\.\d+\.(injector|extractor)\.", text, re.MULTILINE):
-        return CELLVTA
-    if all(branch in text for branch in BRANCHES):
-        return CELLVIT
-    if re.search(r"blocks\.\d+\.Adapter\.", text):
-        return SAM_MED2D
-    if {name.rpartition(".")[0] for name in names} == {"fc1", "fc2"}:
-        return CLASSIFIER
-    return ""
+def _has_adapters(names: Sequence[str]) -> bool:
+    return any(re.search(r"blocks\.\d+\.Adapter\.", name) for name in names)
 
 
-def _virtues(tensors: Mapping[str, Tensor], kind: str) -> Identity:
+def _virtues(weights: WeightsFile, kind: str) -> Identity:
     from nucplan.networks.encoders.virtues_keys import options_of
 
+    tensors = weights.tensors
     try:
         # Any marker serves: the weights do not know the panel.
         with torch.device("meta"):
             encoder = build_encoder("virtues", 1, options={**options_of(tensors), "markers": ["P68431"]})
         matched = match(encoder, tensors)
     except NucplanError as error:
-        return Identity(f"{kind} that cannot be loaded: {str(error).rstrip('.')}", nearest=CARDS["virtues"])
+        return Identity(kind, nearest=CARDS["virtues"], fault=f"{weights.path}: {error}")
     if matched.complete:
         return Identity(kind, (CARDS["virtues"],), matched=matched)
     return Identity(kind, nearest=CARDS["virtues"], matched=matched)
@@ -224,10 +239,3 @@ def _shape(tensors: Mapping[str, Tensor], dialect: Dialect) -> str:
     if not measures:
         return "nothing that nucplan knows"
     return "an unknown ViT of width {width}, {depth} blocks and patch {patch}".format(**measures)
-
-
-def _statistics(weights: WeightsFile) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of a CellViT: 0.5 where its settings do not say otherwise, as published."""
-    stated = (weights.config.get(f"transformations.normalize.{key}") or HALF[0] for key in ("mean", "std"))
-    mean, std = (tuple(map(float, values)) for values in stated)
-    return mean, std

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,15 @@ from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import Encoder
 from nucplan.networks.encoders.marker_transformer import SPATIAL_KINDS, MarkerTransformer
 from nucplan.networks.encoders.timm_vit import checked_taps
-from nucplan.networks.encoders.virtues_keys import encoder_tensors, rotary_blocks, unused
+from nucplan.networks.encoders.virtues_keys import (
+    TABLE,
+    encoder_prefix,
+    encoder_tensors,
+    own_names,
+    rotary_blocks,
+    sources,
+    unused,
+)
 
 # What the encoder was trained on: 1 um per pixel, tiles of 128 px.
 TRAINED_MPP, TRAINED_SIDE = 1.0, 128
@@ -172,7 +180,16 @@ class MarkerViT(Encoder):
                 f"The weights and the network do not have positions in the same blocks ({differing} differ); plan anew "
                 "with these weights."
             )
-        return encoder_tensors(tensors)
+        return {name: tensor for name, tensor in encoder_tensors(tensors).items() if not unused(name)}
+
+    def sources(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        return sources(tensors, names)
+
+    def prefix(self, tensors: Mapping[str, Tensor]) -> str:
+        return encoder_prefix(tensors).removesuffix("encoder.")
+
+    def consulted(self, tensors: Mapping[str, Tensor]) -> set[str]:
+        return {own for name, own in own_names(tensors).items() if TABLE.fullmatch(name)}
 
     def dispensable(self, name: str) -> bool:
         return unused(name)

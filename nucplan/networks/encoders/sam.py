@@ -132,7 +132,7 @@ class SamViT(BlockwiseEncoder):
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         wanted = self.vit.state_dict()
         found = dialect_of(tensors).gathered(tensors, wanted)
-        return {**found, **{name: _of_length(found[name], wanted[name]) for name in wanted if name in found}}
+        return {name: _of_length(tensor, wanted[name]) for name, tensor in found.items()}
 
     def dispensable(self, name: str) -> bool:
         return super().dispensable(name) or name.startswith((*OTHER_PARTS, "neck."))

@@ -8,7 +8,7 @@ tables. A loader that passes over what it does not know loses them in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -111,23 +111,56 @@ def options_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without what they are wrapped in, and in one dialect."""
+def encoder_prefix(tensors: Mapping[str, Tensor]) -> str:
+    """What stands before the encoder's names in a file: ``encoder.``, ``module.encoder.`` ...
+
+    Raises
+    ------
+    NucplanError
+        If the file is none of VirTues.
+    """
     anchor = next((name for name in tensors if name.endswith(ANCHOR)), None)
     if anchor is None:
         some = ", ".join(sorted(tensors)[:3])
         raise NucplanError(f"The weights have no {ANCHOR} (they begin with {some}), so they are none of VirTues.")
-    prefix = anchor.removesuffix(ANCHOR)
+    return anchor.removesuffix(ANCHOR)
+
+
+def own_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names without what they are wrapped in, and in one dialect -> the names in the file.
+
+    Raises
+    ------
+    NucplanError
+        As `encoder_prefix`, and if a part is there in two dialects.
+    """
+    prefix = encoder_prefix(tensors)
     outer = prefix.removesuffix("encoder.")
-    named: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
+    own: dict[str, str] = {}
+    for name in tensors:
         short = name.removeprefix(prefix) if name.startswith(prefix) else name.removeprefix(outer)
         for theirs, ours in DIALECTS.items():
             short = ours + short.removeprefix(theirs) if short.startswith(theirs) else short
-        if short in named:
+        if short in own:
             raise NucplanError(f"The weights have '{short}' under two names; give the file as it was published.")
-        named[short] = tensor
-    return named
+        own[short] = name
+    return own
+
+
+def sources(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The names under which a file has each of ``names``, or would have it in its dialect."""
+    own, prefix = own_names(tensors), encoder_prefix(tensors)
+    spoken = {ours: theirs for theirs, ours in DIALECTS.items() if any(theirs in name for name in tensors)}
+    found = {}
+    for name in names:
+        part = next((ours for ours in spoken if name.startswith(ours)), "")
+        expected = prefix + spoken.get(part, "") + name.removeprefix(part)
+        found[name] = (own.get(name, expected),)
+    return found
+
+
+def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensors[own] for name, own in own_names(tensors).items()}
 
 
 def _check_table(name: str, table: Tensor) -> None:

@@ -5,11 +5,14 @@ import argparse
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.timm_vit import TimmViT
-from nucplan.networks.weights import has_layer_scale, load_encoder_weights
+from nucplan.networks.matching import match
+from nucplan.networks.weights import load_encoder_weights
 
 
 @pytest.fixture
@@ -36,8 +39,10 @@ def assert_loaded(encoder: TimmViT, source: dict[str, torch.Tensor]) -> None:
         lambda s: {"state_dict": s, "epoch": 3},
         lambda s: {"teacher": {f"module.backbone.{k}": v for k, v in s.items()}, "student": {}},
         lambda s: {"model": {f"encoder.{k}": v for k, v in s.items()}},
+        lambda s: {"model": {k: 0 * v for k, v in s.items()}, "model_ema": s},
+        lambda s: {"model": s, "ema": {"decay": 0.999}},
     ],
-    ids=["plain", "state_dict", "dino teacher", "encoder prefix"],
+    ids=["plain", "state_dict", "dino teacher", "encoder prefix", "average", "average elsewhere"],
 )
 def test_every_tensor_is_used_whatever_it_is_wrapped_in(tmp_path, encoder, source, wrap):
     file = tmp_path / "weights.pth"
@@ -70,7 +75,6 @@ def test_layer_scale_in_the_file_is_never_left_out(tmp_path, encoder):
     for block in scaled.vit.blocks:
         block.ls1.gamma.normal_()
     torch.save(scaled.vit.state_dict(), tmp_path / "uni.pth")
-    assert has_layer_scale(tmp_path / "uni.pth")
     with pytest.raises(NucplanError, match=r"tensors that the encoder has not \(blocks.0.ls1.gamma"):
         load_encoder_weights(encoder, tmp_path / "uni.pth")
     fresh = TimmViT("vit_tiny_patch16_224", 3, depth=2, frozen=True, layer_scale=True)
@@ -165,6 +169,69 @@ def test_a_teacher_is_preferred_to_its_student(tmp_path, encoder, source):
     torch.save({"teacher": source, "student": student}, tmp_path / "dino.pth")
     load_encoder_weights(encoder, tmp_path / "dino.pth")
     assert_loaded(encoder, source)
+
+
+def dinov2_training(source: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    teacher = {f"teacher.backbone.{name}": tensor for name, tensor in source.items()}
+    student = {f"student.backbone.{name}": torch.zeros_like(tensor) for name, tensor in source.items()}
+    heads = {
+        f"{who}.{head}.mlp.0.weight": torch.ones(2)
+        for who in ("student", "teacher")
+        for head in ("dino_head", "ibot_head")
+    }
+    return student | teacher | heads | {"student.backbone.mask_token": torch.ones(1, 192)}
+
+
+def test_a_training_checkpoint_of_dinov2_gives_its_teacher_and_lists_its_student(tmp_path, encoder, source):
+    torch.save({"model": dinov2_training(source), "iteration": 5}, tmp_path / "dinov2.pth")
+    report = load_encoder_weights(encoder, tmp_path / "dinov2.pth")
+    assert_loaded(encoder, source)
+    assert "student.backbone.blocks" in report
+
+
+def test_an_extra_tensor_has_the_name_of_the_file(tmp_path, encoder, source):
+    """Also where the name of another tensor ends like it."""
+    torch.save(
+        {f"backbone.{k}": v for k, v in source.items()} | {"backbone.proj.weight": torch.ones(2)}, tmp_path / "w.pth"
+    )
+    with pytest.raises(NucplanError, match=r"has not \(backbone\.proj\.weight\)"):
+        load_encoder_weights(encoder, tmp_path / "w.pth")
+
+
+FILES = {
+    "two copies": lambda s: s | {f"teacher.{k}": v for k, v in s.items()},
+    "a copy under a wrapper": lambda s: s | {f"module.{k}": v for k, v in s.items()},
+    "training of DINOv2": dinov2_training,
+    "heads": lambda s: {f"module.backbone.{k}": v for k, v in s.items()} | {"module.head.w": s["norm.bias"]} | s,
+    "without half": lambda s: {k: v for k, v in s.items() if "blocks.1" not in k},
+    "other shapes": lambda s: {k: v[:1] for k, v in s.items()},
+    "another file": lambda s: {"layer1.conv.weight": torch.ones(2)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_tensor_of_a_file_vanishes(encoder, source, file):
+    tensors = FILES[file](source)
+    matched = match(encoder, tensors)
+    assert sorted([*matched.parts, *matched.left_over, *matched.dispensable]) == sorted(tensors)
+    assert matched.complete == (file == "training of DINOv2")
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_no_tensor_of_any_mixture_vanishes(data):
+    prefixes = data.draw(
+        st.lists(st.sampled_from(["", "module.", "teacher.", "student.", "model.teacher."]), min_size=1)
+    )
+    names = [f"blocks.{k}.{part}.weight" for k in (0, 1) for part in ("norm1", "norm2", "attn.qkv", "lora")]
+    tensors = {
+        prefix + name: torch.empty(3, device="meta")
+        for prefix in prefixes
+        for name in data.draw(st.lists(st.sampled_from([*names, "pos_embed", "proj.weight", "head.weight"])))
+    }
+    with torch.device("meta"):
+        matched = match(TimmViT("vit_tiny_patch16_224", 3, depth=2), tensors)
+    assert sorted([*matched.parts, *matched.left_over, *matched.dispensable]) == sorted(tensors)
 
 
 def test_a_file_of_another_encoder_is_refused_with_the_name_of_its_own(tmp_path, encoder):

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucplan.errors import NucplanError
-from nucplan.networks.cellvit import checkpoint
-from nucplan.networks.cellvit.checkpoint import PANNUKE, input_statistics, read_cellvit
+from nucplan.networks import weights_file
+from nucplan.networks.cellvit.checkpoint import PANNUKE, read_cellvit
+from nucplan.networks.encoders.identify import identify
+from nucplan.networks.weights_file import WeightsFile
 
 KINDS = ["CellViT256", "SAM", "UNI", "Virchow", "Virchow2"]
 FILE = Path("cellvit.pth")
@@ -23,7 +25,7 @@ def read(monkeypatch):
     """Read a state dict as if it stood in a file."""
 
     def read(tensors, **content):
-        monkeypatch.setattr(checkpoint, "read_content", lambda _path: {"model_state_dict": tensors, **content})
+        monkeypatch.setattr(weights_file, "read_content", lambda _path: {"model_state_dict": tensors, **content})
         return read_cellvit(FILE)
 
     return read
@@ -82,7 +84,7 @@ def test_one_renamed_missing_or_extra_key_is_named(cellvit_files, kind, data):
     if fate == "extra":
         tensors |= {changed: tensor, f"{changed}_x": tensor}
     with pytest.MonkeyPatch.context() as patch, pytest.raises(NucplanError) as caught:
-        patch.setattr(checkpoint, "read_content", lambda _: {"arch": sizes.arch, "model_state_dict": tensors})
+        patch.setattr(weights_file, "read_content", lambda _: {"arch": sizes.arch, "model_state_dict": tensors})
         read_cellvit(FILE)
     assert changed in str(caught.value)
     assert "cellvit.pth" in str(caught.value)
@@ -192,12 +194,27 @@ def test_what_the_settings_say_is_believed(read, cellvit_files, nested):
     torch.testing.assert_close(model.input_mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
 
 
-def test_colours_are_told_of_a_cellvit_and_of_nothing_else(tmp_path, cellvit_files):
-    config = {"transformations.normalize.mean": [0.4, 0.5, 0.6]}
-    file = cellvit_files.write_checkpoint(tmp_path / "a.pth", cellvit_files.TINY["UNI"], config)
-    assert input_statistics(file) == ([0.4, 0.5, 0.6], [0.5, 0.5, 0.5])
-    torch.save({"blocks.0.ls1.gamma": torch.ones(3)}, file)
-    assert input_statistics(file) is None
+@pytest.mark.parametrize("value", [0.5, "0.5", "0.5 0.5 0.5", [0.5], [0.5, None, 0.5], torch.tensor(0.5), [0.5, 0, 0]])
+def test_colours_that_are_no_three_numbers_are_refused(read, cellvit_files, value):
+    tensors = without_memory(cellvit_files.shapes_of(cellvit_files.TINY["UNI"]))
+    config = {"transformations.normalize.std": value}
+    with pytest.raises(
+        NucplanError, match=r"cellvit\.pth: its setting 'transformations\.normalize\.std' is no list of"
+    ):
+        read(tensors, config=config)
+    with pytest.raises(NucplanError, match="is no list of three numbers"):
+        identify(WeightsFile(FILE, tensors, config=config))
+
+
+def test_what_predicts_and_what_identifies_read_the_same_of_a_file(read, cellvit_files):
+    tensors = without_memory(cellvit_files.shapes_of(cellvit_files.PUBLISHED["SAM-B"][0]))
+    config = {"logging.run_name": "CellViT-SAM-B-x20", "transformations.normalize.mean": torch.tensor([0.1, 0.2, 0.3])}
+    _, info = read(tensors, config=config)
+    (card,) = identify(WeightsFile(FILE, tensors, config=config)).cards
+    assert (card.mean, card.std, card.mpp, card.licence) == (info.mean, info.std, info.mpp, info.licence)
+    assert info.mpp == 0.5
+    assert info.mean == pytest.approx((0.1, 0.2, 0.3))
+    assert info.title == "CellViT SAM-B"
 
 
 def test_a_plain_cellvit_has_the_heads_that_its_settings_say(read, cellvit_files):

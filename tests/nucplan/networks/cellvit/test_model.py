@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucplan.errors import NucplanError
-from nucplan.networks.cellvit import checkpoint
+from nucplan.networks import weights_file
 from nucplan.networks.cellvit.checkpoint import read_cellvit
 from nucplan.networks.cellvit.encoders import dino_positions
 from nucplan.networks.cellvit.model import sides
@@ -34,7 +34,7 @@ def models(cellvit_files):
         if kind not in made:
             tensors = cellvit_files.tensors_of(cellvit_files.TINY[kind], **options)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(checkpoint, "read_content", lambda _: {"model_state_dict": tensors})
+                patch.setattr(weights_file, "read_content", lambda _: {"model_state_dict": tensors})
                 made[kind] = read_cellvit(Path("a.pth"))[0], tensors
         return made[kind]
 
@@ -125,7 +125,7 @@ def test_an_image_is_filled_up_below_and_to_the_right(models):
 @torch.no_grad()
 def test_a_regression_loss_leaves_the_first_two_channels(cellvit_files, monkeypatch):
     tensors = cellvit_files.tensors_of(cellvit_files.TINY["CellViT256"], binary=4, tissues=0)
-    monkeypatch.setattr(checkpoint, "read_content", lambda _: tensors)
+    monkeypatch.setattr(weights_file, "read_content", lambda _: tensors)
     model, _ = read_cellvit(Path("a.pth"))
     maps = model.maps(images(16, 16))
     assert maps.binary.shape == (1, 2, 16, 16)

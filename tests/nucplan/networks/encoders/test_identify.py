@@ -80,14 +80,32 @@ def test_the_encoder_of_a_whole_cellvit_is_used_to_the_last_tensor(name):
     beside = set(identity.matched.dispensable)
     assert len(identity.matched.used) + len(beside) == count
     assert {key.split(".")[1] for key in beside if key.startswith("encoder.")} <= {"head", "neck"}
-    assert (identity.mean, identity.std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+    assert (identity.cards[0].mean, identity.cards[0].std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+
+
+def test_a_renamed_tensor_of_a_cellvits_decoder_is_its_fault():
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes_of(PUBLISHED["CellViT256"][0]).items()}
+    identity = identify(weights(tensors))
+    assert (identity.fault, len(identity.whole.used)) == (None, len(tensors))
+    name = "hv_map_decoder.decoder1_upsampler.0.block.0.weight"
+    tensors["hv_map_decoder.other"] = tensors.pop(name)
+    identity = identify(weights(tensors))
+    # The encoder is there: a training may start from it.
+    assert (names(identity), identity.matched.complete) == (["cellvit-256"], True)
+    assert (identity.whole.missing, identity.whole.left_over) == ((name,), ("hv_map_decoder.other",))
+    assert name in identity.fault
 
 
 @pytest.mark.parametrize(
     ("keys", "kind"),
     [
         (["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"], "a linear classifier"),
-        (["encoder.blocks.0.norm1.weight", "encoder.interactions.0.injector.gamma"], "a whole CellVTA"),
+        (["encoder.blocks.0.norm1.weight", "encoder.interactions.0.injector.gamma"], "a CellVTA"),
+        (
+            ["encoder.pos_embed", "decoder0.0.block.0.bias", "decoder.bottleneck_upsampler.weight"],
+            "a CellViT of the first",
+        ),
+        (["encoder.pos_embed", "decoder0.0.block.0.bias", "dist_decoder.0.weight"], "a CellViT with StarDist"),
         (["layer1.conv.weight"], "nothing that nucplan knows"),
     ],
 )
@@ -116,7 +134,7 @@ def test_virtues_is_told_with_its_dialect(dialect, said):
         weights({f"encoder.{name}": tensor for name, tensor in state.items()} | {"lora": torch.zeros(1)})
     )
     assert not foreign.cards
-    assert "'lora' is no tensor of a VirTues encoder" in foreign.kind
+    assert "'lora' is no tensor of a VirTues encoder" in foreign.fault
 
 
 def test_what_nearly_fits_is_compared_with_the_nearest():
@@ -149,6 +167,29 @@ def test_colours_are_those_of_the_name_that_was_asked_for():
     assert choose_encoder(both, "kaiko-s16", "vit_tiny_patch16_224").mean == (0.5, 0.5, 0.5)
     timm = choose_encoder(weights(tensors_of("uni")), "vit_large_patch16_224", "vit_tiny_patch16_224")
     assert (timm.encoder, timm.layer_scale, timm.mean) == ("vit_large_patch16_224", True, (0.485, 0.456, 0.406))
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("vit_large_patch14_reg4_dinov2.lvd142m", 0.485), ("vit_large_patch14_reg4_dinov2", 0.485),
+        ("vit_small_patch16_224.dino", 0.485), ("vit_small_patch16_224.augreg_in21k", 0.5),
+        ("vit_base_patch16_224.mae", 0.485), ("kaiko-l14", 0.5), ("dinov2-l-reg", 0.485),
+    ],
+)  # fmt: skip
+def test_a_name_that_was_asked_for_outranks_what_the_tensors_look_like(name, mean):
+    chosen = choose_encoder(weights(tensors_of(name)), name, "vit_tiny_patch16_224")
+    assert chosen.encoder == name
+    assert chosen.mean[0] == mean
+    # Without its tag the name is that of an architecture, which others have as well.
+    assert (chosen.note is None) == (name != "vit_large_patch14_reg4_dinov2")
+
+
+def test_colours_that_candidates_do_not_agree_on_are_told_as_assumed():
+    file = weights(tensors_of("vit_large_patch14_reg4_dinov2"))
+    chosen = choose_encoder(file, None, "vit_tiny_patch16_224")
+    assert (chosen.encoder, chosen.mean[0]) == ("kaiko-l14", 0.485)
+    assert "assumed (kaiko-l14 has others); --encoder" in chosen.note
 
 
 def test_colours_of_a_cellvit_are_its_own_whatever_its_encoder_was_pretrained_with():

@@ -13,6 +13,7 @@ from nucplan.errors import NucplanError
 from nucplan.networks.encoders.marker_transformer import MarkerTransformer, rotary_table
 from nucplan.networks.encoders.marker_vit import MarkerViT
 from nucplan.networks.encoders.virtues_keys import encoder_tensors, options_of, rotary_blocks, unused
+from nucplan.networks.matching import match
 from nucplan.networks.weights import load_encoder_weights
 
 DIM, FEEDFORWARD, HEADS, MARKER_DIM, DEPTH = 16, 24, 2, 6, 4
@@ -127,6 +128,18 @@ def test_a_missing_tensor_is_named(tmp_path: Path, name):
     save_file(tensors, tmp_path / "weights.safetensors")
     with pytest.raises(NucplanError, match=name.removeprefix("encoder.").replace(".", r"\.")):
         load_encoder_weights(encoder_for(released()), tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("dialect", [released, preprint, dual])
+def test_every_tensor_of_the_file_is_accounted_for_under_its_own_name(dialect):
+    tensors = {f"module.{name}": tensor for name, tensor in dialect().items()}
+    matched = match(encoder_for(tensors), tensors)
+    assert matched.complete
+    assert sorted([*matched.parts, *matched.dispensable]) == sorted(tensors)
+    assert {name for name in tensors if "decoder." in name or "he_" in name} == set(matched.dispensable)
+    missing = next(name for name in tensors if name.endswith(("protein_encoder.bias", "prior_embedding_encoder.bias")))
+    del tensors[missing]
+    assert match(encoder_for(tensors), tensors).missing == (missing,)
 
 
 @pytest.mark.parametrize("half", ["sin", "cos"])
