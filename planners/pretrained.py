@@ -158,7 +158,7 @@ def _marker_encoder(request: EncoderRequest, panel: Sequence[str] | None) -> Pre
 
 
 def _tried(request: EncoderRequest, channels: int, options: Mapping[str, Any]) -> tuple[list[int], EncoderChoice]:
-    """The taps of the encoder and what the file tells, once its weights were found to fit; only the file takes memory."""
+    """The taps of the encoder and what the file tells, once its weights fit; nothing takes memory but the file."""
     import torch
 
     from nucplan.networks.encoders.choice import choose_encoder
