@@ -104,7 +104,9 @@ class NucleusTrainer(PatchLoading, Checkpoints, nnUNetTrainer):
     def initialize(self) -> None:
         # Every config of a seed and fold starts from the same weights where it has the same parts.
         torch.manual_seed(int(np.random.SeedSequence((self.seed, self.fold_number)).generate_state(1)[0]))
-        super().initialize()
+        # nnU-Net's own words stay off the console; whether the weights fit is for the user.
+        with contextlib.redirect_stdout(io.StringIO()):
+            super().initialize()
         weights = self.plan.get("weights")
         # A checkpoint holds all weights, whatever became of the file.
         if weights is not None and not self._resumes:
@@ -215,8 +217,7 @@ class NucleusTrainer(PatchLoading, Checkpoints, nnUNetTrainer):
         # nnU-Net writes the plan beside the folds in place: a kill would leave half of it, and no fold would start.
         base = self.output_folder_base
         if not self.was_initialized:
-            with contextlib.redirect_stdout(io.StringIO()):
-                self.initialize()
+            self.initialize()
         # Before nnU-Net's own words are kept from the console: this may take long, and says so.
         self.feature_cache  # noqa: B018
         with contextlib.redirect_stdout(io.StringIO()), atomic_files(base) as self.output_folder_base:
