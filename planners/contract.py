@@ -96,6 +96,10 @@ def _deviations(
         yield Deviation(f"Tiles overlap by {overlap * mpp:.0f} um, less than the {OVERLAP_UM:.0f} um advised.")
     if decisions["marker_normalization"].value is None:
         yield Deviation("Its images were clipped, taken to the logarithm and standardised; yours would not be.", True)
+    if not encoder.options.get("rope"):
+        yield Deviation(
+            "Its weights have no tables of positions, so that it would not know where in the image a token lies.", True
+        )
     yield from _channel_deviations(encoder)
     yield from _erased_markers(statistics, decisions)
 

@@ -39,7 +39,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from nucplan.networks.encoders.identify import asked, identify
     from nucplan.networks.encoders.source import resolve_weights
     from nucplan.networks.weights import refusal
-    from nucplan.networks.weights_file import read_weights_file
+    from nucplan.networks.weights_file import read_weights_file, refuse_broken_numbers
 
     weights = read_weights_file(resolve_weights(arguments.weights))
     identity = identify(weights) if arguments.encoder is None else asked(weights, arguments.encoder)
@@ -47,6 +47,8 @@ def _check(arguments: argparse.Namespace) -> None:
     width = max(len(title) for title, _ in rows)
     for title, text in rows:
         print(f"{title:<{width}}  {text}")
+    if identity.matched is not None:
+        refuse_broken_numbers(weights, identity.matched.parts)
     if identity.fault is not None:
         raise NucplanError(identity.fault)
     if not identity.cards:
@@ -65,6 +67,7 @@ def _rows(weights: WeightsFile, identity: Identity) -> list[tuple[str, str]]:
         rows.append(("nearest", identity.nearest.name))
     rows += [("tensors", str(len(weights.tensors)))] if identity.matched is None else _match_rows(identity.matched)
     rows += [] if identity.whole is None else _match_rows(identity.whole, "of the whole: ")
+    rows += _positions(weights, identity)
     for card in identity.cards:
         title = "contract" if len(identity.cards) == 1 else f"contract of {card.name}"
         rows.append((title, _contract(card)))
@@ -75,6 +78,20 @@ def _rows(weights: WeightsFile, identity: Identity) -> list[tuple[str, str]]:
 
 def _names(cards: Sequence[EncoderCard], separator: str) -> str:
     return separator.join(card.name for card in cards)
+
+
+def _positions(weights: WeightsFile, identity: Identity) -> list[tuple[str, str]]:
+    """Of an encoder of markers, which has them where its file has tables."""
+    from nucplan.networks.encoders.identify import VIRTUES
+    from nucplan.networks.encoders.virtues_keys import positions_said
+
+    if not identity.kind.startswith(VIRTUES):
+        return []
+    try:
+        return [("positions", positions_said(weights.tensors))]
+    except NucplanError:
+        # Why they cannot be told is the fault of the file, which is told last.
+        return []
 
 
 def _match_rows(matched: Match, whose: str = "") -> list[tuple[str, str]]:
@@ -100,7 +117,10 @@ def _contract(card: EncoderCard) -> str:
     mean, std = card.mean, card.std
     scale = "any um/px" if card.mpp is None else f"{card.mpp:g} um/px"
     if mean is None:
-        return f"patch {card.patch}, {scale}, markers normalised as it was trained"
+        return (
+            f"patch {card.patch}, tiles of at least 128 px at {scale}; each marker clipped at q99 -> log1p -> "
+            "z-score over the cohort -> blur (3 x 3, sigma 1); channels by the UniProt ids of their markers"
+        )
     patch = "" if card.patch is None else f"patch {card.patch}, "
     statistics = f"mean {_numbers(mean)}, std {_numbers(std)}"
     return f"{patch}{scale}, RGB in [0, 1] with {statistics}"

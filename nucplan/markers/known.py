@@ -28,9 +28,12 @@ ACCESSION = re.compile(r"([OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d([A-Z][A-Z\d]{2}\d){1,2}
 LETTERS = {"α": "a", "β": "b", "γ": "g", "δ": "d", "ε": "e", "κ": "k", "alpha": "a", "beta": "b", "gamma": "g"}
 # Isotopes of mass cytometry (Er170, 170Er, Ir191Di), fluorophores, cycles and counters, and clones (E1L3N, EPR3093).
 ISOTOPE = re.compile(r"([A-Z][a-z]\d{2,3}|\d{2,3}[A-Z][a-z])(Di|Dd)?")
-FLUOROPHORE = re.compile(r"(?i)(fitc|pe|apc|percp|tritc|cy\d(\.5)?|af\d{3}|alexa\d*|opal\d*|bv\d{3}|atto\d*|\d{3}nm)")
+FLUOROPHORE = re.compile(r"(?i)(fitc|pe|apc|percp|tritc|cy\d(\.5)?|af\d{1,3}|alexa\d*|opal\d*|bv\d{3}|atto\d*|\d{3}nm)")
 COUNTER = re.compile(r"(?i)(\d{1,4}|c|ch\d*|cycle\d*|cyc\d*|r\d+|round\d*)")
-LEADING = (ISOTOPE, FLUOROPHORE, COUNTER)
+ANTIBODY = re.compile(r"(?i)anti")
+LEADING = (ISOTOPE, FLUOROPHORE, COUNTER, ANTIBODY)
+# An isotope as imctools writes it: Ir(191).
+BRACKETED = re.compile(r"\b([A-Z][a-z])\((\d{2,3})\)")
 CLONE = re.compile(r"(?i)(?!cd\d)(?=.*\d)(?=.*[a-z])[a-z\d]{4,}")
 
 
@@ -107,6 +110,7 @@ def spelling_key(name: str) -> str:
 
 def _candidates(name: str) -> Iterator[str]:
     """Keys to look for: of the whole name first, then of what is left when its ends are no part of the marker."""
+    name = BRACKETED.sub(r"\1\2", name)
     words = [word for word in re.split(r"[\s_\-:;,.()\[\]/|]+", name) if word]
     yield spelling_key(name)
     first = sum(1 for _ in takewhile(lambda word: _is_label(word, LEADING), words))

@@ -7,7 +7,7 @@ from pathlib import Path
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import Encoder
 from nucplan.networks.matching import Match, match, summarised
-from nucplan.networks.weights_file import WeightsFile, read_weights_file
+from nucplan.networks.weights_file import WeightsFile, read_weights_file, refuse_broken_numbers
 
 
 def load_encoder_weights(encoder: Encoder, file: Path) -> str:
@@ -25,8 +25,9 @@ def load_encoder_weights(encoder: Encoder, file: Path) -> str:
     Raises
     ------
     NucplanError
-        If the file is unreadable, nothing in it fits, a parameter stays empty, a shape differs, or the file has a
-        tensor that the encoder has no place for and that may not be left out. ``encoder`` is as it was then.
+        If the file is unreadable, nothing in it fits, a parameter stays empty, a shape differs, a number is not finite,
+        or the file has a tensor that the encoder has no place for and that may not be left out. ``encoder`` is as it
+        was then.
     """
     weights = read_weights_file(file)
     try:
@@ -35,6 +36,7 @@ def load_encoder_weights(encoder: Encoder, file: Path) -> str:
         raise NucplanError(f"{file}: {error}") from None
     if not matched.complete:
         raise NucplanError(refusal(matched, weights))
+    refuse_broken_numbers(weights, matched.parts)
     encoder.body.load_state_dict(dict(matched.used))
     rest = summarised(matched.dispensable)
     rest = f"not used: {rest}" if rest else "every tensor of the file is used"

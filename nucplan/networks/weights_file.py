@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from nucplan.errors import NucplanError
 # Where published files keep the state dict: averaged weights before those that they are averages of, as timm takes
 # them, and DINO's teacher before its student.
 CONTAINERS = ("model_state_dict", "state_dict", "teacher", "model_ema", "ema", "model", "student")
+SAFETENSORS, TORCH = "safetensors", "torch"
 FORBIDDEN = re.compile(r"(?:GLOBAL|Unsupported class|Unsupported global:)\s+(?:GLOBAL\s+)?([\w.]+)")
 
 
@@ -78,7 +80,10 @@ def read_content(file: Path) -> object:
 
 def _read(file: Path) -> object:
     try:
-        return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+        kind = _kind(file)
+        return _read_safetensors(file) if kind == SAFETENSORS else _read_torch(file)
+    except NucplanError:
+        raise
     except Exception as error:
         # torch's unpickler meets damaged files with whatever its own look-ups raise.
         raise NucplanError(_refusal(file, error)) from None
@@ -110,6 +115,20 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     return dict(read_weights_file(file).tensors)
 
 
+def refuse_broken_numbers(weights: WeightsFile, names: Iterable[str]) -> None:
+    """Do nothing if these tensors hold finite numbers alone.
+
+    Raises
+    ------
+    NucplanError
+        If one does not; the message names it.
+    """
+    for name in names:
+        tensor = weights.tensors[name]
+        if not tensor.is_meta and not tensor.isfinite().all():
+            raise NucplanError(f"{weights.path}: '{name}' has numbers that are not finite; download the file again.")
+
+
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings under dotted names, as most of CellViT's files have them already."""
     flat: dict[str, Any] = {}
@@ -127,14 +146,49 @@ def _is_filled(value: object) -> bool:
     )
 
 
+def _kind(file: Path) -> str:
+    """How to read a file, by its first bytes and not by its suffix.
+
+    Raises
+    ------
+    NucplanError
+        If it is in no format of weights, or holds a compiled model.
+    """
+    with open(file, "rb") as handle:
+        start = handle.read(16)
+    if start.startswith(b"PK"):
+        _refuse_compiled(file)
+        return TORCH
+    # torch's format before 1.6: pickles one after the other.
+    if start.startswith(b"\x80"):
+        return TORCH
+    # The length of the header in eight bytes, and the header, which is JSON.
+    if start[8:9] == b"{":
+        return SAFETENSORS
+    raise NucplanError(
+        f"{file} is not a readable weights file: it begins neither like one of torch nor like safetensors; download it "
+        "again."
+    )
+
+
+def _refuse_compiled(file: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise NucplanError(
+                f"{file} is not a readable weights file: it holds a compiled model (TorchScript), which is code; save "
+                "its state dict alone (torch.save(torch.jit.load(...).state_dict(), ...))."
+            )
+
+
 def _read_torch(file: Path) -> object:
     # Training checkpoints keep their best score as a number of numpy and their options as a namespace (HIPT): values
     # that run no code.
     scalar = np.float64(0).__reduce__()[0]
     scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     types = [argparse.Namespace, np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64"))]
-    with torch.serialization.safe_globals([*scalars, *types]):
-        return torch.load(file, map_location="cpu", weights_only=True)
+    # Opened here, as torch.load goes by the suffix of a path.
+    with open(file, "rb") as handle, torch.serialization.safe_globals([*scalars, *types]):
+        return torch.load(handle, map_location="cpu", weights_only=True)
 
 
 def _read_safetensors(file: Path) -> object:
@@ -150,5 +204,9 @@ def _refusal(file: Path, error: Exception) -> str:
             f"{file} is not a readable weights file: it would run '{forbidden[1]}' while it is read, which nucplan "
             "never does; save its state dict alone (torch.save(model.state_dict(), ...))."
         )
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{file} is not a readable weights file ({reason}); download it again."
+    if "weights_only" in str(error):
+        return (
+            f"{file} is not a readable weights file: it holds more than tensors and plain values; save its state dict "
+            "alone (torch.save(model.state_dict(), ...))."
+        )
+    return f"{file} is not a readable weights file: it is damaged or cut off; download it again."

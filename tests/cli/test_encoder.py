@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nucplan.cli.encoder import main
+from nucplan.networks.encoders.marker_transformer import MarkerTransformer, rotary_table
 from nucplan.networks.encoders.registry import build_encoder
 from nucplan.networks.encoders.timm_vit import TimmViT
 
@@ -105,3 +106,36 @@ def test_an_encoder_of_sam_is_told_and_one_tensor_too_many_named(tmp_path, capsy
     torch.save(state | {"image_encoder.proj.weight": torch.zeros(1)}, tmp_path / "a.pth")
     assert main(["check", str(tmp_path / "a.pth")]) == 2
     assert table(capsys.readouterr().out)["left over"] == "1: image_encoder.proj.weight"
+
+
+@pytest.fixture
+def virtues() -> dict[str, torch.Tensor]:
+    """A tiny VirTues in the names of the release."""
+    state = MarkerTransformer(16, 24, 2, "hvhv", (0, 2), 6).state_dict()
+    block, table = "encoder.{}.encoder_layer.multi_head_attention.pos_emb.rope1d.{}", rotary_table(50, 4)
+    state |= {block.format(k, kind): getattr(table, kind)() for k in (0, 2) for kind in ("sin", "cos")}
+    return {f"encoder.{name}": tensor for name, tensor in state.items()}
+
+
+def test_virtues_is_told_with_its_positions_and_its_whole_contract(virtues, tmp_path, capsys):
+    file = tmp_path / "a.pth"
+    torch.save(virtues, file)
+    assert main(["check", str(file)]) == 0
+    rows = table(capsys.readouterr().out)
+    assert rows["positions"] == "blocks 0, 2 of 4"
+    for part in ("128 px", "1 um/px", "q99 -> log1p -> z-score", "blur", "UniProt"):
+        assert part in rows["contract"]
+    torch.save({name: tensor for name, tensor in virtues.items() if "rope1d" not in name}, file)
+    main(["check", str(file)])
+    assert table(capsys.readouterr().out)["positions"] == "NONE of 4 blocks"
+
+
+@pytest.mark.parametrize("option", [[], ["--encoder", "virtues"]])
+def test_what_is_missing_in_a_virtues_is_named_with_and_without_the_option(virtues, tmp_path, assert_refused, option):
+    for name in (
+        "encoder.masked_token",
+        "encoder.layer_norm.weight",
+        "encoder.encoder.3.encoder_layer.layernorm1.bias",
+    ):
+        torch.save({key: tensor for key, tensor in virtues.items() if key != name}, tmp_path / "a.pth")
+        assert_refused(main(["check", str(tmp_path / "a.pth"), *option]), name)

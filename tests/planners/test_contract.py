@@ -20,9 +20,11 @@ CPU = Limits("cpu", 8, 2)
 CHEAP = StepCost(96, 10**6, 10**7, 10**6, 10**8, 10**7)
 
 
-def encoder(break_contract: bool = False, markers: ChannelMarkers = SEEN) -> PretrainedEncoder:
+def encoder(
+    break_contract: bool = False, markers: ChannelMarkers = SEEN, rope: tuple[int, ...] = (0, 2)
+) -> PretrainedEncoder:
     request = EncoderRequest("virtues", Path("weights.safetensors"), break_contract=break_contract)
-    return PretrainedEncoder(request, (0, 1, 2, 3), mpp=1.0, markers=markers)
+    return PretrainedEncoder(request, (0, 1, 2, 3), {"rope": rope}, mpp=1.0, markers=markers)
 
 
 def decisions(patch: int = 256, overlap: int = 64, scale: int = 1, normalization: object = ()) -> dict[str, Decision]:
@@ -74,6 +76,13 @@ def test_a_grave_deviation_stops_the_planning_or_is_recorded(fingerprint_of, arg
     broken = contract.to_json(encoder(), contract.checked(encoder(break_contract=True), data, taken))["broken"]
     assert len(broken) == 1
     assert message in broken[0]
+
+
+def test_weights_without_positions_stop_the_planning(fingerprint_of):
+    data = fingerprint_of(mpp=1.0, side=2000)
+    with pytest.raises(NucplanError, match="no tables of positions.*--break-contract"):
+        contract.checked(encoder(rope=()), data, decisions())
+    assert contract.checked(encoder(), data, decisions()) == []
 
 
 @pytest.mark.parametrize(

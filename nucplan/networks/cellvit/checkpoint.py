@@ -19,7 +19,7 @@ from nucplan.networks.cellvit.model import CellViT
 from nucplan.networks.cellvit.shape import KINDS, PLAIN, SAM, CellViTShape, shape_of
 from nucplan.networks.encoders.cards import CARDS, HALF, TRAINED_ON
 from nucplan.networks.matching import Match
-from nucplan.networks.weights_file import WeightsFile, read_weights_file
+from nucplan.networks.weights_file import WeightsFile, read_weights_file, refuse_broken_numbers
 
 PANNUKE = ("background", "neoplastic", "inflammatory", "connective", "dead", "epithelial")
 # The encoder of each published class; that of SAM comes in three sizes.
@@ -67,7 +67,7 @@ def read_cellvit(path: Path) -> tuple[CellViT, CellViTInfo]:
     ------
     NucplanError
         If the file is unreadable, holds something else than a CellViT that can be run, or a tensor is missing, of
-        another shape or one too many; the message names it.
+        another shape, one too many or not finite; the message names it.
     """
     file = read_weights_file(path)
     refuse_others(path, set(file.tensors), file.arch)
@@ -76,6 +76,7 @@ def read_cellvit(path: Path) -> tuple[CellViT, CellViTInfo]:
     model, matched = compared(file, shape, info)
     if not matched.complete:
         raise NucplanError(unfit(file, matched))
+    refuse_broken_numbers(file, file.tensors)
     model.load_state_dict({name: _single(tensor) for name, tensor in file.tensors.items()}, assign=True)
     return model.to(memory_format=torch.channels_last).requires_grad_(False).eval(), info
 

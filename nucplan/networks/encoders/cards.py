@@ -168,7 +168,8 @@ def _cellvit(cards: Mapping[str, EncoderCard]) -> list[EncoderCard]:
     made = []
     for name, (base, licence) in inside.items():
         card = cards[base]
-        options = {**card.options, "positions": "crop"} if card.family == "sam" else card.options
+        positions = "crop" if card.family == "sam" else "dino" if base == "hipt-vit256" else None
+        options = {**card.options, "positions": positions} if positions else card.options
         made.append(
             replace(
                 card, name=name, options=options, mean=mean, std=std, mpp=0.25, licence=licence, layout="cellvit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from nucplan.networks.encoders.base import BlockwiseEncoder, Tokens
 from nucplan.networks.encoders.dialects import dialect_of
 from nucplan.networks.encoders.timm_vit import checked_taps, default_taps, quietly_imported_timm, shown_channels
 
+RELATIVE = re.compile(r"blocks\.(\d+)\.attn\.rel_pos_[hw]")
 # What a SAM file holds beside the image encoder.
 OTHER_PARTS = ("prompt_encoder.", "mask_decoder.", "shared_image_embedding.")
 
@@ -132,7 +134,28 @@ class SamViT(BlockwiseEncoder):
     def converted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         wanted = self.vit.state_dict()
         found = dialect_of(tensors).gathered(tensors, wanted)
-        return {name: _of_length(tensor, wanted[name]) for name, tensor in found.items()}
+        table = found.get("pos_embed")
+        side = table.shape[1] if table is not None and table.ndim == 4 else 0
+        return {
+            name: self._on_own_grid(name, tensor, wanted[name], side)
+            if tensor.ndim == wanted[name].ndim and tensor.shape[-1] == wanted[name].shape[-1]
+            else tensor
+            for name, tensor in found.items()
+        }
+
+    def _on_own_grid(self, name: str, tensor: Tensor, wanted: Tensor, side: int) -> Tensor:
+        """A position table of a file for ``side`` x ``side`` tokens, at the encoder's size; others as they are."""
+        if tensor.shape == wanted.shape:
+            return tensor
+        if name == "pos_embed" and len(tensor) == 1:
+            from timm.layers import resample_abs_pos_embed_nhwc
+
+            return resample_abs_pos_embed_nhwc(tensor, list(wanted.shape[1:3]))
+        block = RELATIVE.fullmatch(name)
+        # A window has the same size in images of any size: tables of another length are those of another model.
+        if block and self.vit.blocks[int(block[1])].window_size == 0 and len(tensor) == 2 * side - 1:
+            return functional.interpolate(tensor.T[None], len(wanted), mode="linear")[0].T
+        return tensor
 
     def dispensable(self, name: str) -> bool:
         return super().dispensable(name) or name.startswith((*OTHER_PARTS, "neck."))
@@ -184,20 +207,6 @@ def _through(block: nn.Module, tokens: Tensor) -> Tensor:
         tokens = tokens + block.attn(normed)
     normed = block.norm2(tokens)
     return tokens + block.mlp(normed) + block.Adapter(normed)
-
-
-def _of_length(tensor: Tensor, wanted: Tensor) -> Tensor:
-    """A position table for another image size at the length of ``wanted``; any other tensor as it is."""
-    if tensor.shape == wanted.shape or tensor.ndim != wanted.ndim or tensor.shape[-1] != wanted.shape[-1]:
-        return tensor
-    if tensor.ndim == 4 and len(tensor) == 1:
-        from timm.layers import resample_abs_pos_embed_nhwc
-
-        return resample_abs_pos_embed_nhwc(tensor, list(wanted.shape[1:3]))
-    # Relative tables have an odd length; linear layers have not.
-    if tensor.ndim == 2 and len(tensor) % 2 and len(wanted) % 2:
-        return functional.interpolate(tensor.T[None], len(wanted), mode="linear")[0].T
-    return tensor
 
 
 def _create(name: str, in_channels: int, depth: int | None, options: Mapping[str, Any]) -> nn.Module:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional
 from nucplan.errors import NucplanError
 from nucplan.networks.encoders.base import BlockwiseEncoder, Tokens
 from nucplan.networks.encoders.dialects import dialect_of, without_class_position
+from nucplan.networks.encoders.positions import dino_positions
 
 STRIDES = {8: 8, 14: 16, 16: 16}
 
@@ -50,6 +51,10 @@ class TimmViT(BlockwiseEncoder):
         Four block indices, ascending, repeats allowed; None for `default_taps`.
     pretrained
         Whether it starts from weights for RGB; a frozen one does anyway.
+    positions
+        How the position table serves images of other sizes: ``resample`` (bicubic with antialiasing, as timm does), or
+        ``dino`` (`nucplan.networks.encoders.positions.dino_positions`), as CellViT-256 was trained. CellViT-Virchow
+        was trained on images resized by area to 252 of 256 px; as a start it sees 224 of 256 px like any patch 14.
     options
         Further arguments of timm's ``VisionTransformer`` as plain values: ``reg_tokens``, ``img_size``, ``mlp_ratio``
         ...; ``mlp_layer`` by name (``swiglu_packed``), ``norm_eps`` for the epsilon of its norms.
@@ -70,10 +75,12 @@ class TimmViT(BlockwiseEncoder):
         layer_scale: bool = False,
         taps: Sequence[int] | None = None,
         pretrained: bool = False,
+        positions: Literal["resample", "dino"] = "resample",
         **options: Any,
     ) -> None:
         super().__init__()
         channels, self.repeat_grey = shown_channels(name, in_channels, frozen or pretrained)
+        self.positions = positions
         self.vit = _create(name, channels, depth, layer_scale, options)
         self.patch = self.vit.patch_embed.patch_size[0]
         if self.patch not in STRIDES:
@@ -90,20 +97,26 @@ class TimmViT(BlockwiseEncoder):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) float, H and W multiples of the stride, to four maps (B, D, H/stride, W/stride)."""
-        images = self._as_pretrained(images)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            # One block can be tapped twice, and timm returns each block once.
-            maps = self.vit.forward_intermediates(
-                images, indices=sorted(set(self.taps)), norm=False, output_fmt="NCHW", intermediates_only=True
-            )
-        by_block = dict(zip(sorted(set(self.taps)), maps, strict=True))
-        return [by_block[block] for block in self.taps]
+            tokens, maps = self.embed(images), {}
+            for index in range(self.taps[-1] + 1):
+                tokens = self.run_blocks(tokens, index, index + 1)
+                maps[index] = tokens.patches.permute(0, 3, 1, 2)
+        # One block can be tapped twice.
+        return [maps[index] for index in self.taps]
 
     def embed(self, images: Tensor) -> Tokens:
         images, vit = self._as_pretrained(images), self.vit
         grid = vit.patch_embed.dynamic_feat_size(images.shape[2:])
+        patches = vit.patch_embed(images)
         # The steps of timm's own forward pass; it has no public name for the one that adds positions and prefix.
-        return self._tokens(vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images)))), grid)
+        placed = self._placed_by_dino(patches) if self.positions == "dino" else vit._pos_embed(patches)
+        return self._tokens(vit.norm_pre(vit.patch_drop(placed)), grid)
+
+    def _placed_by_dino(self, patches: Tensor) -> Tensor:
+        """(B, h, w, D) to (B, 1 + h * w, D): the class token and the patches, with their positions."""
+        sequence = torch.cat([self.vit.cls_token.expand(len(patches), -1, -1), patches.flatten(1, 2)], 1)
+        return sequence + dino_positions(self.vit.pos_embed, *patches.shape[1:3])
 
     def run_blocks(self, tokens: Tokens, first: int, last: int) -> Tokens:
         sequence = torch.cat([tokens.prefix, tokens.patches.flatten(1, 2)], 1)

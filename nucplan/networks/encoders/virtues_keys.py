@@ -7,6 +7,7 @@ tables. A loader that passes over what it does not know loses them in silence.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -65,14 +66,33 @@ def rotary_blocks(tensors: Mapping[str, Tensor]) -> list[int]:
     Raises
     ------
     NucplanError
-        If a block has one of its two tables.
+        If a block has one of its two tables, or some but not all blocks that look along space, every second one, have
+        them.
     """
     tables = [match.groups() for name in _named(tensors) if (match := TABLE.fullmatch(name))]
     blocks = {index: {kind for other, kind in tables if other == index} for index, _ in tables}
     for index, kinds in blocks.items():
         if len(kinds) == 1:
             raise NucplanError(f"Block {index} of the weights has one of two tables of positions; download them again.")
-    return sorted(map(int, blocks))
+    found = {int(index) for index in blocks}
+    spatial = set(range(0, _depth(tensors), 2))
+    if found and not spatial <= found:
+        raise NucplanError(
+            f"Block {min(spatial - found)} of the weights has no tables of positions and others have; download them "
+            "again."
+        )
+    return sorted(found)
+
+
+def positions_said(tensors: Mapping[str, Tensor]) -> str:
+    """The blocks with positions, in words."""
+    found = ", ".join(map(str, rotary_blocks(tensors)))
+    return f"blocks {found} of {_depth(tensors)}" if found else f"NONE of {_depth(tensors)} blocks"
+
+
+def _depth(tensors: Mapping[str, Tensor]) -> int:
+    names = (re.match(r"encoder\.(\d+)\.", name) for name in own_names(tensors))
+    return 1 + max((int(block[1]) for block in names if block), default=-1)
 
 
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -89,7 +109,8 @@ def options_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     parts, rope = encoder_tensors(tensors), rotary_blocks(tensors)
     shape = {name: tuple(tensor.shape) for name, tensor in parts.items() if not unused(name)}
     blocks = {int(name.split(".")[1]) for name in shape if name.startswith("encoder.")}
-    depth = max(blocks, default=-1) + 1
+    # Blocks come in pairs.
+    depth = 2 * math.ceil(_depth(tensors) / 2)
     if missing := sorted(set(range(depth)) - blocks):
         raise NucplanError(f"The weights have no block {missing[0]} of {depth}; download them again.")
     try:
@@ -107,8 +128,14 @@ def options_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "rope": rope,
         "marker_dim": marker_dim,
         "patch": round(pixels**0.5),
-        "final_norm": "layer_norm.weight" in shape,
+        "final_norm": _ends_with_norm(tensors),
     }
+
+
+def _ends_with_norm(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a last norm belongs to the weights: always in the release, in the preprint's code where it is there."""
+    released = any("prior_embedding_encoder." in name for name in tensors)
+    return released or any(name.startswith("layer_norm.") for name in own_names(tensors))
 
 
 def encoder_prefix(tensors: Mapping[str, Tensor]) -> str:

@@ -39,6 +39,7 @@ def test_the_table_has_one_meaning_per_spelling_and_real_accessions_and_roles():
         ("pan_CK-AF555", "P02533"), ("HLA_DR", "P01903"), ("PD-L1 (E1L3N)", "Q9NZQ7"), ("CD4-EPR6855", "P01730"),
         ("FOXP3", "Q9BZS1"), ("Ki-67", "P46013"), ("γH2AX", "P16104"), ("β-catenin", "P35222"), ("P01730", "P01730"),
         ("P08575-8", "P08575-8"), ("A0A024R1R8", "A0A024R1R8"), ("vimentin", "P08670"), ("CD45RO", "P08575-4"),
+        ("anti-CD3", "P07766"), ("Er(170)_CD3", "P07766"), ("CD3_1841((3117))Er(170)", "P07766"),
     ],
 )  # fmt: skip
 def test_spellings_of_a_marker_are_found(written, accession):
@@ -48,7 +49,8 @@ def test_spellings_of_a_marker_are_found(written, accession):
 @pytest.mark.parametrize(
     "written",
     ["DAPI", "dapi_01", "DAPI-3", "cycle2_DAPI", "Hoechst", "Hoechst 33342", "DRAQ5", "Ir191", "193Ir", "DNA1", "DNA_2",
-     "DNA1(Ir191Di)", "Histone H3", "HistoneH3", "HH3"],
+     "DNA1(Ir191Di)", "Ir193Di", "Iridium191", "191Ir-DNA1(Ir191Di)", "Ir(191)", "Ir(193)_DNA2",
+     "SYTOX Green", "Nucleus", "DAPI_AF1", "Iridium_1033((1254))Ir(193)", "Histone H3", "HistoneH3", "HH3"],
 )  # fmt: skip
 def test_stains_of_dna_stand_for_histone_and_are_in_every_nucleus(written):
     marker = known_markers().find(written)

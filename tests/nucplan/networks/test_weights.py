@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import argparse
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from nucplan.errors import NucplanError
 from nucplan.networks.encoders.timm_vit import TimmViT
 from nucplan.networks.matching import match
 from nucplan.networks.weights import load_encoder_weights
+from nucplan.networks.weights_file import read_weights_file
 
 
 @pytest.fixture
@@ -169,6 +172,53 @@ def test_a_teacher_is_preferred_to_its_student(tmp_path, encoder, source):
     torch.save({"teacher": source, "student": student}, tmp_path / "dino.pth")
     load_encoder_weights(encoder, tmp_path / "dino.pth")
     assert_loaded(encoder, source)
+
+
+def test_the_format_is_told_by_the_first_bytes(tmp_path, encoder, source):
+    save_file(source, tmp_path / "safe.pth")
+    torch.save(source, tmp_path / "zip.safetensors")
+    torch.save(source, tmp_path / "legacy.bin", _use_new_zipfile_serialization=False)
+    for name in ("safe.pth", "zip.safetensors", "legacy.bin"):
+        load_encoder_weights(encoder, tmp_path / name)
+    assert_loaded(encoder, source)
+
+
+def unreadable(folder: Path) -> dict[str, Path]:
+    """Files of which torch would say that they should be loaded without its guard, and such as are in no format."""
+    torch.save({"a": torch.zeros(9)}, folder / "cut.pth")
+    (folder / "cut.pth").write_bytes((folder / "cut.pth").read_bytes()[:200])
+    torch.save({"a": torch.zeros(9), "model": torch.nn.Linear(1, 1)}, folder / "objects.pth")
+    (folder / "new.pth").write_bytes(pickle.dumps({"a": [1, 2]}, protocol=5))
+    torch.jit.script(torch.nn.Linear(1, 1)).save(folder / "script.pt")
+    save_file({"a": torch.zeros(9)}, folder / "cut.safetensors")
+    (folder / "cut.safetensors").write_bytes((folder / "cut.safetensors").read_bytes()[:40])
+    (folder / "page.bin").write_text("<!doctype html>", encoding="utf-8")
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cut.pth", "damaged or cut off"), ("objects.pth", "would run"), ("new.pth", "more than tensors|damaged"),
+        ("script.pt", "TorchScript"), ("cut.safetensors", "damaged or cut off"), ("page.bin", "begins neither"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_in_words_of_our_own(tmp_path, name, says):
+    with pytest.raises(NucplanError, match=says) as caught:
+        read_weights_file(unreadable(tmp_path)[name])
+    assert "weights_only" not in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_refused_by_the_name_of_its_tensor(tmp_path, encoder, source, number):
+    source["blocks.1.mlp.fc1.bias"][3] = number
+    torch.save({f"module.{k}": v for k, v in source.items()}, tmp_path / "w.pth")
+    before = {k: v.clone() for k, v in encoder.vit.state_dict().items()}
+    with pytest.raises(NucplanError, match=r"'module\.blocks\.1\.mlp\.fc1\.bias' has numbers that are not finite"):
+        load_encoder_weights(encoder, tmp_path / "w.pth")
+    assert_loaded(encoder, before)
 
 
 def dinov2_training(source: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nucplan.errors import NucplanError
 from nucplan.networks import weights_file
 from nucplan.networks.cellvit.checkpoint import read_cellvit
-from nucplan.networks.cellvit.encoders import dino_positions
 from nucplan.networks.cellvit.model import sides
+from nucplan.networks.encoders.positions import dino_positions
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,10 @@ from nucplan.errors import NucplanError
 from nucplan.networks.cellvit.checkpoint import read_cellvit
 from nucplan.networks.cellvit.decoder import CellViTDecoder
 from nucplan.networks.cellvit.start import load_cellvit_decoder
+from nucplan.networks.encoders.registry import build_encoder
 from nucplan.networks.nucleus_net import NucleusNet
 from nucplan.networks.start import load_weights
+from nucplan.networks.weights import load_encoder_weights
 
 CLASSES = ("Inflammatory", "neoplastic", "connective", "dead", "epithelial")
 
@@ -39,6 +41,18 @@ def test_the_first_logits_are_those_of_the_files_type_branch_in_the_datasets_ord
     taps, _ = model.encoder((images - 0.5) / 0.5)
     expected = model.maps(images).types[:, [0, 2, 1, 3, 4, 5]]
     torch.testing.assert_close(net.maps(images, taps).semantic, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(32, 48), (64, 64)])
+def test_the_encoder_of_a_start_gives_the_maps_that_the_whole_model_gives(file, size):
+    """Also on another grid than that of the position table."""
+    sizes = {"embed_dim": 192, "num_heads": 3, "img_size": 224}
+    encoder = build_encoder("cellvit-256", 3, depth=4, options=sizes).eval()
+    load_encoder_weights(encoder, file)
+    images = torch.rand(1, 3, *size)
+    for ours, theirs in zip(encoder(images), read_cellvit(file)[0].encoder(images)[0], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_encoder_and_decoder_come_from_one_file(file, cellvit_files):

@@ -91,6 +91,30 @@ def test_a_smaller_image_sees_the_corner_of_the_table_or_all_of_it(positions, tm
         assert_same(ours(images), maps(source(16 * side, small), images))
 
 
+@pytest.mark.parametrize("block", [0, 1])
+def test_tables_of_windows_are_not_stretched_to_those_of_whole_images(block, tmp_path):
+    """A file that looks along the whole image in other blocks is one of another model."""
+    state = raw_sam(source(16 * TABLE).state_dict())
+    length = 2 * (WINDOW if block == 0 else TABLE) - 1
+    for axis in "hw":
+        state[f"image_encoder.blocks.{block}.attn.rel_pos_{axis}"] = torch.randn(length, DIM // HEADS)
+    torch.save(state, tmp_path / "sam.pth")
+    with pytest.raises(NucplanError, match=rf"blocks\.{block}\.attn\.rel_pos_h' has the shape \({length}, "):
+        load_encoder_weights(encoder(), tmp_path / "sam.pth")
+
+
+def test_tables_of_another_image_size_are_resampled(tmp_path):
+    half = source(8 * TABLE).state_dict()
+    torch.save(raw_sam(half), tmp_path / "sam.pth")
+    ours = encoder()
+    load_encoder_weights(ours, tmp_path / "sam.pth")
+    for index, block in enumerate(ours.vit.blocks):
+        table = half[f"vision_encoder.layers.{index}.attn.rel_pos_h"]
+        if index in EVERYWHERE:
+            table = functional.interpolate(table.T[None], 2 * TABLE - 1, mode="linear")[0].T
+        torch.testing.assert_close(block.attn.rel_pos_h.data, table)
+
+
 def test_a_crop_ends_with_the_table():
     with pytest.raises(NucplanError, match="ends at 128 pixels, the image has 128 x 144"):
         encoder(positions="crop")(images_of(128, 144))

@@ -92,15 +92,32 @@ def test_names_and_shapes_of_the_release_are_those_of_the_defaults():
 
 
 def test_positions_are_in_the_blocks_that_have_tables():
-    assert rotary_blocks(released((2,))) == [2]
-    for positions in ((), (2,), (0, 2)):
+    for positions in ((), (0, 2), (0, 1, 2, 3)):
+        assert rotary_blocks(released(positions)) == list(positions)
         options = options_of(released(positions))
         assert (options["rope"], options["pattern"]) == (list(positions), "hvhv")
 
 
 def test_a_network_with_other_positions_than_the_file_is_refused():
-    with pytest.raises(NucplanError, match=r"positions in the same blocks \(2 differ\)"):
-        encoder_for(released((0,))).converted(released((0, 2)))
+    with pytest.raises(NucplanError, match=r"positions in the same blocks \(0, 2 differ\)"):
+        without = MarkerViT("virtues", 1, markers=["P68431"], **(options_of(released()) | {"rope": []}))
+        without.converted(released((0, 2)))
+
+
+@pytest.mark.parametrize(("positions", "lacking"), [((0,), 2), ((2,), 0), ((1, 2, 3), 0)])
+def test_positions_in_some_of_the_spatial_blocks_are_refused(positions, lacking):
+    with pytest.raises(
+        NucplanError, match=f"Block {lacking} of the weights has no tables of positions and others have"
+    ):
+        options_of(released(positions))
+
+
+def test_a_last_block_and_a_last_norm_that_are_missing_are_named():
+    cut = {name: tensor for name, tensor in released().items() if ".encoder.3." not in name}
+    with pytest.raises(NucplanError, match="no block 3 of 4"):
+        options_of(cut)
+    cut = {name: tensor for name, tensor in released().items() if not name.startswith("encoder.layer_norm.")}
+    assert set(match(encoder_for(cut), cut).missing) == {"encoder.layer_norm.weight", "encoder.layer_norm.bias"}
 
 
 @pytest.mark.parametrize("dialect", [released, preprint, dual])
