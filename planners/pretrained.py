@@ -152,7 +152,7 @@ def _marker_encoder(request: EncoderRequest, panel: Sequence[str] | None) -> Pre
 
 
 def _tried(request: EncoderRequest, channels: int, options: Mapping[str, Any]) -> tuple[list[int], EncoderChoice]:
-    """The taps of the encoder and what the file tells, once its weights were found to fit; nothing takes memory but the file."""
+    """The encoder's taps and what the file tells, once it was found to fit; nothing takes memory but the file."""
     import torch
 
     from nucplan.networks.encoders.choice import choose_encoder
