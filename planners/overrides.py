@@ -30,7 +30,7 @@ def check_names(names: Iterable[str]) -> None:
     """
     for name in names:
         if name in MEASURED:
-            raise NucplanError(f"The decision '{name}' follows from others and cannot be set; {MEASURED[name]}.")
+            raise NucplanError(f"The decision '{name}' is measured and cannot be set; {MEASURED[name]}.")
         if name not in FORMS:
             raise NucplanError(f"The plan has no decision '{name}'; {forms.nearest(name, FORMS, 'decisions')}")
 

@@ -101,8 +101,11 @@ def test_hooks_that_we_override_still_exist_in_nnunet():
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from trainers.base import NucleusTrainer
+    from trainers.checkpoints import Checkpoints
+    from trainers.patches import PatchLoading
 
-    ours = {name for name in vars(NucleusTrainer) if not name.startswith("__")}
+    parts = (NucleusTrainer, PatchLoading, Checkpoints)
+    ours = {name for part in parts for name in vars(part) if not name.startswith("__")}
     hooks = {
         *("initialize", "build_network_architecture", "set_deep_supervision_enabled", "plot_network_architecture"),
         *("_do_i_compile", "_build_loss", "configure_optimizers", "get_dataloaders", "train_step", "validation_step"),
