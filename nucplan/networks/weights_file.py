@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -187,7 +188,10 @@ def _read_torch(file: Path) -> object:
     scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     types = [argparse.Namespace, np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64"))]
     # Opened here, as torch.load goes by the suffix of a path.
-    with open(file, "rb") as handle, torch.serialization.safe_globals([*scalars, *types]):
+    guard = torch.serialization.safe_globals([*scalars, *types])
+    with open(file, "rb") as handle, guard, warnings.catch_warnings():
+        # Of the version of a pickle that it then refuses.
+        warnings.simplefilter("ignore", UserWarning)
         return torch.load(handle, map_location="cpu", weights_only=True)
 
 

@@ -114,6 +114,7 @@ def test_a_position_table_of_another_grid_is_resampled(tmp_path, encoder, source
     torch.testing.assert_close(encoder.vit.pos_embed[:, 0], large["pos_embed"][:, 0])
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("content", [None, b"", b"not a file of torch", b"\x80\x04malicious"])
 def test_an_unreadable_file_is_named(tmp_path, encoder, content):
     file = tmp_path / "weights.pth"
