@@ -34,11 +34,11 @@ class WeightsFile:
     path
         Of the file.
     tensors
-        Out of their containers, under the file's names.
+        Out of their containers, under the file's names, less what wraps all of them (``module.``).
     arch
         The class name that CellViT's files state; None elsewhere.
     config
-        CellViT's settings under dotted names; empty elsewhere.
+        CellViT's settings under dotted names, with the names of its run; empty elsewhere.
     """
 
     path: Path
@@ -106,9 +106,21 @@ def read_weights_file(file: Path) -> WeightsFile:
     if not tensors:
         raise NucplanError(f"{file} holds no named tensors; give a state dict.")
     arch, config = outer.get("arch"), outer.get("config")
-    return WeightsFile(
-        file, tensors, arch if isinstance(arch, str) else None, flattened(config) if isinstance(config, dict) else {}
-    )
+    return WeightsFile(file, _unwrapped(tensors), arch if isinstance(arch, str) else None, _settings(outer, config))
+
+
+def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefix that training on several GPUs, or a compiled model, puts before every name."""
+    for prefix in ("module.", "_orig_mod."):
+        if all(name.startswith(prefix) for name in tensors):
+            return _unwrapped({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+    return dict(tensors)
+
+
+def _settings(outer: Mapping[str, Any], config: object) -> dict[str, Any]:
+    # The name of the run stands beside the settings in CellViT's files.
+    run = {key: outer[key] for key in ("run_name", "logdir") if isinstance(outer.get(key), str)}
+    return run | (flattened(config) if isinstance(config, dict) else {})
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:

@@ -45,7 +45,7 @@ class CellViTInfo:
     mean, std : per RGB channel of images in [0, 1]
     mpp : microns per pixel that it was trained at; 0.25 where the file does not say otherwise
     licence : of the weights and of what they learned from
-    mixed_precision : whether it was trained in 16 bits, and is to be run so
+    mixed_precision : whether it was trained in 16 bits; None where the file does not say
     """
 
     arch: str
@@ -55,7 +55,7 @@ class CellViTInfo:
     std: tuple[float, ...]
     mpp: float
     licence: str
-    mixed_precision: bool
+    mixed_precision: bool | None
 
 
 def read_cellvit(path: Path) -> tuple[CellViT, CellViTInfo]:
@@ -127,6 +127,7 @@ def info_of(file: WeightsFile, shape: CellViTShape) -> CellViTInfo:
     names = _class_names(file.config, shape.classes)
     licence = CARDS[ENCODERS.get(arch) or f"cellvit-sam-{SAM_SIZES.get(shape.channels, 'b')}"].licence
     mean, std = colours(file)
+    mixed = file.config.get("training.mixed_precision")
     return CellViTInfo(
         arch=arch,
         title=_title(arch, shape),
@@ -135,7 +136,7 @@ def info_of(file: WeightsFile, shape: CellViTShape) -> CellViTInfo:
         std=std,
         mpp=0.5 if _is_20x(file.config) else 0.25,
         licence=licence if names == PANNUKE else licence.removesuffix(f", {TRAINED_ON}"),
-        mixed_precision=bool(file.config.get("training.mixed_precision", False)),
+        mixed_precision=None if mixed is None else bool(mixed),
     )
 
 
@@ -192,9 +193,12 @@ def _statistics(file: WeightsFile, name: str, usual: tuple[float, ...]) -> tuple
 
 def _is_20x(config: Mapping[str, Any]) -> bool:
     """Whether the settings name half of the usual magnification; the weights cannot tell."""
-    named = [str(value) for key, value in config.items() if key.endswith(("run_name", "log_comment", "run_path"))]
-    magnifications = [value for key, value in config.items() if key.endswith("magnification")]
-    return 20 in magnifications or any(re.search(r"(?<![0-9a-z])(20x|x20)(?![0-9a-z])", name, re.I) for name in named)
+    names = "run_name", "log_comment", "run_path", "logdir"
+    named = [str(value) for key, value in config.items() if key.endswith(names)]
+    magnifications = [str(value) for key, value in config.items() if key.endswith("magnification")]
+    return not {"20", "20.0"}.isdisjoint(magnifications) or any(
+        re.search(r"(?<![0-9a-z])(20x|x20)(?![0-9a-z])", name, re.I) for name in named
+    )
 
 
 def _single(tensor: Tensor) -> Tensor:

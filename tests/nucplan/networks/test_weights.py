@@ -215,9 +215,9 @@ def test_what_cannot_be_read_is_told_in_words_of_our_own(tmp_path, name, says):
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_refused_by_the_name_of_its_tensor(tmp_path, encoder, source, number):
     source["blocks.1.mlp.fc1.bias"][3] = number
-    torch.save({f"module.{k}": v for k, v in source.items()}, tmp_path / "w.pth")
+    torch.save({f"backbone.{k}": v for k, v in source.items()}, tmp_path / "w.pth")
     before = {k: v.clone() for k, v in encoder.vit.state_dict().items()}
-    with pytest.raises(NucplanError, match=r"'module\.blocks\.1\.mlp\.fc1\.bias' has numbers that are not finite"):
+    with pytest.raises(NucplanError, match=r"'backbone\.blocks\.1\.mlp\.fc1\.bias' has numbers that are not finite"):
         load_encoder_weights(encoder, tmp_path / "w.pth")
     assert_loaded(encoder, before)
 

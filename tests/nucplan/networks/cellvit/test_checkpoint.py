@@ -228,3 +228,21 @@ def test_a_plain_cellvit_that_is_tapped_elsewhere_is_refused(read, cellvit_files
     read(tensors, arch="CellViT", config={"model.extract_layers": [1, 2, 3, 4]})
     with pytest.raises(NucplanError, match="reads the blocks 1, 1, 2, 4, not four equal parts of 4; "):
         read(tensors, arch="CellViT", config={"model.extract_layers": [1, 1, 2, 4]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"run_name": "CellViT-256-x20"}, {"logdir": "runs/x20/fold"}, {"config": {"data.magnification": "20"}}],
+    ids=["name of the run", "folder of the run", "magnification as text"],
+)
+def test_half_the_magnification_is_told_wherever_it_stands(read, cellvit_files, content):
+    tensors = without_memory(cellvit_files.shapes_of(cellvit_files.TINY["CellViT256"]))
+    assert read(tensors)[1].mpp == 0.25
+    assert read(tensors, **content)[1].mpp == 0.5
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module."])
+def test_what_wraps_all_names_is_taken_off(read, cellvit_files, prefix):
+    tensors = without_memory(cellvit_files.shapes_of(cellvit_files.TINY["SAM"]))
+    model, _ = read({f"{prefix}{name}": tensor for name, tensor in tensors.items()})
+    assert model.state_dict().keys() == tensors.keys()
