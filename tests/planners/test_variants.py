@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
+from nucplan.errors import NucplanError
 from nucplan.networks.encoders.timm_vit import TimmViT, default_taps
 from nucplan.networks.nucleus_net import NucleusNet
+from planners.pretrained import EncoderRequest, read_encoder
 from planners.variants import Variant, derive_plans
 
 
@@ -73,3 +76,15 @@ def test_a_coarser_decoder_is_another_network_under_another_name() -> None:
     derived = derive_plans(plans(), Variant(decoder_stride=2))
     assert derived["plans_name"] == "nucplanPlans_stride2"
     assert network_of(derived).finest == 2
+
+
+@pytest.mark.parametrize("panel", ["fixed", "varying"])
+def test_an_encoder_of_colours_is_refused_on_markers_when_training_and_when_planning(tmp_path: Path, panel) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    save_file(TimmViT("test_vit", 3).vit.state_dict(), weights)
+    of_markers = plans()
+    of_markers["nucplan"] = {"decisions": {"channels": {"value": {"panel": panel, "dropout": [0.0, 0.0]}}}}
+    with pytest.raises(NucplanError, match="pretrained on colours.*--encoder virtues"):
+        derive_plans(of_markers, Variant(encoder="test_vit", weights=weights))
+    with pytest.raises(NucplanError, match="pretrained on colours.*--encoder virtues"):
+        read_encoder(EncoderRequest("test_vit", weights), 3, ("DAPI", "CD3", "CD4"))

@@ -66,6 +66,15 @@ def study(dataset: Dataset, **options) -> Study:
     return Study((dataset,), TRAINERS, output, folds=(0, 1), iterations=2, device="cpu", **options)
 
 
+def test_the_plan_job_of_a_plan_with_weights_is_done_by_its_own_data(dataset: Dataset) -> None:
+    plan(dataset.plans(), 1)
+    content = read_json(dataset.plans())
+    content["configurations"]["2d"]["data_identifier"] = "nucplanPlans_NoNormalization_2d"
+    write_json(dataset.plans(), content)
+    planning = job(study(dataset), "plan/Dataset001_A")
+    assert dataset.made_from("nucplanPlans_NoNormalization_2d") in planning.outputs
+
+
 def job(of: Study, name: str) -> Job:
     (found,) = [job for job in of.jobs() if job.name == name]
     return found
