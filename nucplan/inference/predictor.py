@@ -129,7 +129,15 @@ class Predictor:
     @property
     def white_is_65535(self) -> bool:
         """Whether the plan gives images a fixed scale, which is that of 8 bits."""
-        return "RGBTo01Normalization" in self._schemes
+        return self._white == 255
+
+    @property
+    def _white(self) -> int | None:
+        """White, where the plan gives images a fixed scale, by itself or by the colours of an encoder."""
+        if "RGBTo01Normalization" in self._schemes:
+            return 255
+        colours = self.plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"].get("input_mean")
+        return None if colours is None else 255 if max(colours) <= 255 else 65535
 
     @property
     def _schemes(self) -> Sequence[str]:
@@ -265,9 +273,11 @@ class Predictor:
     def _preprocess(self, image: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
         channels_first = np.atleast_3d(image).transpose(2, 0, 1)[:, None]
         manager = PlansManager(self.plans)
-        if self.white_is_65535 and image.dtype == np.uint16:
-            # White is white in both.
+        # White is white in 8 and in 16 bits.
+        if self._white == 255 and image.dtype == np.uint16:
             channels_first = (channels_first / 257).round().astype(np.uint8)
+        elif self._white == 65535 and image.dtype == np.uint8:
+            channels_first = channels_first * np.uint16(257)
         data, _, properties = ImagePreprocessor(verbose=False).run_case_npy(
             channels_first,
             None,

@@ -144,6 +144,19 @@ def test_16_bit_pictures_give_the_nuclei_of_8_bit_ones(ensemble):
     np.testing.assert_array_equal(eight.labels, sixteen.labels)
 
 
+@pytest.mark.parametrize("white", [255, 65535])
+def test_an_encoder_sees_its_colours_whatever_the_bits_of_a_picture(bright, white):
+    predictor = bright()
+    configuration = predictor.plans["configurations"]["2d"]
+    configuration["normalization_schemes"] = ["NoNormalization"] * 3
+    configuration["architecture"]["arch_kwargs"]["input_mean"] = [0.5 * white] * 3
+    for picture in (discs(), discs().astype(np.uint16) * 257):
+        predictor(picture)
+    seen = torch.cat(predictor.networks[0].seen).unflatten(0, (2, -1))
+    np.testing.assert_array_equal(seen[0].numpy(), seen[1].numpy())
+    assert float(seen.max()) == 220 * white // 255
+
+
 def test_mirroring_makes_the_probabilities_of_a_mirrored_picture_mirrored_ones(ensemble):
     image = discs((64, 64))
     mirrored = dataclasses.replace(ensemble, mirror=True)
