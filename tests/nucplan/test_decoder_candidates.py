@@ -11,7 +11,7 @@ from nucplan.decoder_plan import DECODERS, DecoderPlan
 from nucplan.instances import NucleusProbabilities, decode
 
 # What follows from the annotation, and is never searched.
-GIVEN = {"name", "diameter", "disc_area", "minimum_area", "maximum_hole", "minimum_seed"}
+GIVEN = {"name", "diameter", "disc_area", "minimum_area", "minimum_pixels", "maximum_hole", "minimum_seed"}
 
 
 class Recording(DecoderPlan):
