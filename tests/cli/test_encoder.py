@@ -31,7 +31,7 @@ def test_a_file_is_told_with_its_contract_and_licence(hipt, capsys):
     rows = table(capsys.readouterr().out)
     assert rows["encoder"] == "hipt-vit256 or kaiko-s16"
     assert (rows["matched"], rows["missing"], rows["left over"]) == ("150", "0", "0")
-    assert rows["beside it"] == "1: module.head.last_layer.weight_v"
+    assert rows["beside it"] == "1: head.last_layer.weight_v"
     assert (
         rows["contract of hipt-vit256"] == "patch 16, 0.5 um/px, RGB in [0, 1] with mean 0.5 0.5 0.5, std 0.5 0.5 0.5"
     )

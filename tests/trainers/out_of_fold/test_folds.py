@@ -9,7 +9,7 @@ import pytest
 
 from nucplan.cli import train
 from nucplan.files import read_json, write_json
-from nucplan.layout import Dataset, find_dataset, resolve_roots
+from nucplan.layout import CONFIGURATION, Dataset, find_dataset, resolve_roots
 from trainers import CONFIGS, DEFAULT_CONFIG, trainer_name
 from trainers.out_of_fold.folds import finished_folds, iterations, training_command
 
@@ -68,6 +68,7 @@ def test_the_command_trains_into_the_very_folder(planned, monkeypatch):
 def test_weights_are_named_and_plans_that_are_gone_are_told(planned):
     plans = read_json(planned.plans())
     plans["nucplan"]["weights"] = {"file": "/models/uni 2.bin", "sha256": "0"}
+    plans["configurations"][CONFIGURATION]["architecture"]["arch_kwargs"]["encoder_frozen"] = True
     model = planned.model(trainer_name("boundary"), "nucplanPlans_weights0")
     gone = training_command(planned, model, 1)
     assert gone.endswith("--config boundary and the seed, encoder or weights that nucplanPlans_weights0 stands for")
