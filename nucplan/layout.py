@@ -103,7 +103,7 @@ def plans_name(seed: int, *variants: str) -> str:
 
 def injection_suffix(blocks: Sequence[int]) -> str:
     """What stands in the name of a plan whose adapter changes the encoder's tokens in these interactions alone."""
-    return f"inject{'-'.join(map(str, blocks))}"
+    return f"inject{'-'.join(map(str, blocks)) or '0'}"
 
 
 def resolve_roots(root: str | os.PathLike | None = None) -> Roots:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nucplan.errors import NucplanError
 from nucplan.files import hash_of_large_file
-from nucplan.layout import CONFIGURATION, PLANS_NAME, plans_name
+from nucplan.layout import CONFIGURATION, PLANS_NAME, injection_suffix, plans_name
 from nucplan.plans import decision, panel_decision
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _inject(derived: dict[str, Any], blocks: Sequence[int]) -> list[str]:
     if settled.value == value:
         return []
     decisions["adapter"] = settled.to_json()
-    return ["inject" + ("-".join(map(str, settled.value["injection_blocks"])) or "0")]
+    return [injection_suffix(settled.value["injection_blocks"])]
 
 
 def _refuse_planned_encoder(plans: dict[str, Any], architecture: dict[str, Any], variant: Variant) -> None:

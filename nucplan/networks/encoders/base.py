@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from nucplan.networks.encoders.dialects import dialect_of
@@ -114,8 +116,19 @@ class Tokens(NamedTuple):
 class BlockwiseEncoder(Encoder):
     """An encoder whose tokens can be changed between its blocks (see `nucplan.networks.adapter`).
 
-    Neither method turns gradients off: those of a frozen encoder pass through its blocks, and stop at its weights.
+    `embed` and `run_blocks` do not turn gradients off: those of a frozen encoder pass through its blocks, and stop at
+    its weights.
     """
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, C, H, W) float, H and W multiples of the stride, to four maps (B, D, H/stride, W/stride)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            tokens, maps = self.embed(images), []
+            # Where one block is tapped twice, the range between is empty.
+            for first, last in pairwise([0, *(tap + 1 for tap in self.taps)]):
+                tokens = self.run_blocks(tokens, first, last)
+                maps.append(tokens.patches.permute(0, 3, 1, 2))
+        return maps
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tokens:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -88,16 +87,6 @@ class SamViT(BlockwiseEncoder):
     @property
     def body(self) -> nn.Module:
         return self.vit
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, C, H, W) float, H and W multiples of 16, to four maps (B, D, H/16, W/16)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            tokens = self.embed(images).patches
-            maps = {}
-            for index, block in enumerate(self.vit.blocks[: self.taps[-1] + 1]):
-                tokens = _through(block, tokens)
-                maps[index] = tokens
-        return [maps[index].permute(0, 3, 1, 2) for index in self.taps]
 
     def embed(self, images: Tensor) -> Tokens:
         if self.repeat_grey:

@@ -95,16 +95,6 @@ class TimmViT(BlockwiseEncoder):
     def body(self) -> nn.Module:
         return self.vit
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, C, H, W) float, H and W multiples of the stride, to four maps (B, D, H/stride, W/stride)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            tokens, maps = self.embed(images), {}
-            for index in range(self.taps[-1] + 1):
-                tokens = self.run_blocks(tokens, index, index + 1)
-                maps[index] = tokens.patches.permute(0, 3, 1, 2)
-        # One block can be tapped twice.
-        return [maps[index] for index in self.taps]
-
     def embed(self, images: Tensor) -> Tokens:
         images, vit = self._as_pretrained(images), self.vit
         grid = vit.patch_embed.dynamic_feat_size(images.shape[2:])
