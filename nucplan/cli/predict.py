@@ -79,6 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "<image>_splits.csv (one row per pass); for configs with a boundary head",
     )
     made.add_argument("--overwrite", action="store_true", help="predict images anew that are done in OUTPUT")
+    made.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="list images that cannot be read or do not fit the model instead of stopping at the first",
+    )
     common.add_device(made)
     return common.run(_command, made, argv)
 
@@ -101,6 +106,7 @@ def _command(arguments: argparse.Namespace) -> None:
     scale = scale_to_model(arguments.mpp, model_mpp)
     mpp = model_mpp if arguments.mpp is None else arguments.mpp
     notes: list[str] = []
+    refused: list[NucplanError] = []
     counts = predict_images(
         predictor,
         images,
@@ -111,8 +117,13 @@ def _command(arguments: argparse.Namespace) -> None:
         scale,
         arguments.explain_boundary,
         notes.append,
+        refused.append if arguments.skip_bad else None,
     )
+    if refused and not counts:
+        raise NucplanError(f"None of the {len(refused)} image(s) could be predicted; the first: {refused[0]}")
     print(_report(counts, len(predictor.networks), arguments.output))
+    if refused:
+        print(f"{len(refused)} image(s) were skipped:", *refused, sep="\n  ")
     for note in notes:
         print(note)
     if chosen:

@@ -40,6 +40,7 @@ def predict_images(
     scale: float = 1.0,
     explain_boundary: bool = False,
     note: Callable[[str], None] = lambda _sentence: None,
+    refused: Callable[[NucplanError], None] | None = None,
 ) -> dict[str, int | None]:
     """Predict images by stem into ``output``; those that are complete there are skipped, unless ``overwrite``.
 
@@ -68,11 +69,14 @@ def predict_images(
     note : callable
         Gets a sentence where a multiplex image lacks markers, or has others than the model, and where a 16-bit image
         for a model of fixed colours seems to hold fewer bits.
+    refused : callable, optional
+        Gets the error of an image that cannot be predicted, and the run goes on to the next one; without it, the first
+        such image ends the run.
 
     Returns
     -------
     dict
-        Stem to number of nuclei, None where the image was skipped.
+        Stem to number of nuclei, None where the image was skipped as done; refused ones are not in it.
 
     Raises
     ------
@@ -89,17 +93,24 @@ def predict_images(
     kept = set() if overwrite else _complete_images(images, output, settings)
     if explain_boundary:
         kept = {stem for stem in kept if is_explained(output, stem)}
-    output.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int | None] = {}
     for stem, files in progress(images.items(), "Predicting", len(images)):
         if stem in kept:
             counts[stem] = None
             continue
         entry = prediction_entry(files, settings)
-        image, notes = _read(files, reader, predictor)
+        try:
+            image, notes = _read(files, reader, predictor)
+            instances, explanation = _predict(predictor, image, files[0], scale, explain_boundary)
+        except NucplanError as error:
+            if refused is None:
+                raise
+            refused(error)
+            continue
         for sentence in notes:
             note(sentence)
-        instances, explanation = _predict(predictor, image, files[0], scale, explain_boundary)
+        # Not before there is something to put in it.
+        output.mkdir(parents=True, exist_ok=True)
         # The entry stands before the label map, which says that all is done, and after the map of an earlier run.
         remove_outputs(output, stem)
         write_entry(output, stem, entry)

@@ -122,6 +122,25 @@ def test_a_corrupt_image_is_named_and_those_before_it_are_complete(scenes, predi
     assert names(tmp_path / "nuclei") == {f"a{suffix}" for suffix in SUFFIXES}
 
 
+def test_skip_bad_lists_what_it_skips_and_predicts_the_rest(scenes, predict, tmp_path, capsys):
+    broken = scenes / "ab.png"
+    broken.write_bytes((scenes / "a.png").read_bytes()[:500])
+    assert predict(scenes, "--skip-bad") == 0
+    assert names(tmp_path / "nuclei") == {f"{stem}{suffix}" for stem in "abc" for suffix in SUFFIXES}
+    told = capsys.readouterr().out
+    assert "in 3 image(s)" in told
+    assert "1 image(s) were skipped" in told
+    assert str(broken) in told
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-bad",)])
+def test_where_nothing_can_be_predicted_nothing_is_left_behind(tmp_path, predict, options, assert_refused):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    assert_refused(predict(broken, *options), str(broken))
+    assert not (tmp_path / "nuclei").exists()
+
+
 def test_two_images_of_one_name_are_refused(scenes, predict, tmp_path, assert_refused):
     shutil.copy(scenes / "a.png", scenes / "b.png")
     assert_refused(predict(scenes), "b.JPG", "b.png")
