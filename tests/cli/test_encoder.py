@@ -29,7 +29,7 @@ def table(text: str) -> dict[str, str]:
 def test_a_file_is_told_with_its_contract_and_licence(hipt, capsys):
     assert main(["check", str(hipt)]) == 0
     rows = table(capsys.readouterr().out)
-    assert rows["encoder"] == "hipt-vit256 or kaiko-s16"
+    assert rows["encoder"] == "hipt-vit256 or kaiko-s16 or dino-s16"
     assert (rows["matched"], rows["missing"], rows["left over"]) == ("150", "0", "0")
     assert rows["beside it"] == "1: head.last_layer.weight_v"
     assert (
@@ -44,7 +44,7 @@ def test_the_encoder_asked_for_is_compared(hipt, capsys):
     assert main(["check", str(hipt), "--encoder", "dinov2-s"]) == 2
     shown = capsys.readouterr()
     assert table(shown.out)["nearest"] == "dinov2-s"
-    assert "it fits --encoder hipt-vit256 or kaiko-s16." in shown.err
+    assert "it fits --encoder hipt-vit256 or kaiko-s16 or dino-s16." in shown.err
     assert shown.err.count("\n") == 1
 
 

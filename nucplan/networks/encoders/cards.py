@@ -128,6 +128,15 @@ def _pathology() -> list[EncoderCard]:
     ]
 
 
+def _dino() -> list[EncoderCard]:
+    """Of natural images (Caron et al. 2021); pathology encoders of the same tensors expect other colours."""
+    return [
+        _card(f"dino-{word[0]}{patch}", f"vit_{word}_patch{patch}_224", size, patch, 1, IMAGENET, None, APACHE)
+        for word, size in (("small", SMALL), ("base", BASE))
+        for patch in (16, 8)
+    ]
+
+
 def _dinov2() -> list[EncoderCard]:
     sizes = {"s": ("small", SMALL), "b": ("base", BASE), "l": ("large", LARGE), "g": ("giant", GIANT)}
     return [
@@ -185,7 +194,7 @@ VIRTUES = EncoderCard(
 
 
 def _all() -> dict[str, EncoderCard]:
-    cards = {card.name: card for card in [*_pathology(), *_dinov2(), *_segment_anything(), VIRTUES]}
+    cards = {card.name: card for card in [*_pathology(), *_dino(), *_dinov2(), *_segment_anything(), VIRTUES]}
     return cards | {card.name: card for card in _cellvit(cards)}
 
 

@@ -49,8 +49,8 @@ def names(identity: Identity) -> list[str]:
         ("uni2-h", "", ["uni2-h"]),
         ("virchow2", "", ["virchow2"]),
         ("h0-mini", "", ["h0-mini"]),
-        ("hipt-vit256", "module.backbone.", ["hipt-vit256", "kaiko-s16"]),
-        ("kaiko-s8", "", ["kaiko-s8"]),
+        ("hipt-vit256", "module.backbone.", ["hipt-vit256", "kaiko-s16", "dino-s16"]),
+        ("kaiko-s8", "", ["kaiko-s8", "dino-s8"]),
         ("dinov2-s", "", ["dinov2-s"]),
         ("sam-b", "image_encoder.", ["sam-b"]),
         ("sam-med2d", "image_encoder.", ["sam-med2d"]),
@@ -190,6 +190,12 @@ def test_colours_that_candidates_do_not_agree_on_are_told_as_assumed():
     chosen = choose_encoder(file, None, "vit_tiny_patch16_224")
     assert (chosen.encoder, chosen.mean[0]) == ("kaiko-l14", 0.485)
     assert "assumed (kaiko-l14 has others); --encoder" in chosen.note
+
+
+def test_a_small_vit_of_natural_images_is_not_taken_for_one_of_pathology_without_a_word():
+    chosen = choose_encoder(weights(tensors_of("vit_small_patch16_224.dino")), None, "vit_tiny_patch16_224")
+    assert (chosen.encoder, chosen.mean[0]) == ("hipt-vit256", 0.5)
+    assert "assumed (dino-s16 has others); --encoder" in chosen.note
 
 
 def test_colours_of_a_cellvit_are_its_own_whatever_its_encoder_was_pretrained_with():
