@@ -92,6 +92,8 @@ def derive_plans(plans: dict[str, Any], variant: Variant, highest_intensity: flo
     if variant.weights is not None:
         white = white_of(highest_intensity)
         suffixes += use_weights(derived, architecture, variant.encoder, variant.weights, white)
+        # The data of the dataset's own plan are normalised otherwise and stay beside these.
+        derived["configurations"][CONFIGURATION]["data_identifier"] = f"{PLANS_NAME}_NoNormalization_{CONFIGURATION}"
     # An encoder that was planned to be trained stays under its name.
     if variant.train_encoder and architecture["encoder_frozen"]:
         _train(derived, architecture)
@@ -247,4 +249,3 @@ def _use_colours(
     mean, std = ([sum(mean) / 3], [sum(std) / 3]) if channels == 1 else (mean, std)
     architecture |= {"input_mean": [white * value for value in mean], "input_std": [white * value for value in std]}
     configuration["normalization_schemes"] = ["NoNormalization"] * channels
-    configuration["data_identifier"] = f"{PLANS_NAME}_NoNormalization_{CONFIGURATION}"

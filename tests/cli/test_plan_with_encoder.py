@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from nucplan.cli import plan_and_preprocess, train
 from nucplan.errors import NucplanError
 from nucplan.inference.predictor import load_network
-from nucplan.layout import Dataset, resolve_roots
+from nucplan.layout import Dataset, known_datasets, resolve_roots
 from nucplan.networks.encoders.marker_transformer import MarkerTransformer, rotary_table
 from nucplan.networks.encoders.timm_vit import TimmViT
 from nucplan.networks.weights import load_encoder_weights
@@ -215,3 +215,14 @@ def test_a_benchmark_that_plans_again_gives_the_same_plan_with_the_same_encoder(
     assert plan_and_preprocess.main(words) == 0
     assert plan_hash(dataset.plans()) == before
     assert Pretrained.of_plan(json.loads(dataset.plans().read_text())).break_contract
+
+
+def test_a_benchmark_that_plans_for_an_encoder_first_finds_what_planning_made(tiny_root, tmp_path):
+    shutil.copytree(tiny_root / "nnUNet_raw", tmp_path / "nnUNet_raw")
+    save_file(TimmViT("vit_tiny_patch16_224", 3).vit.state_dict(), tmp_path / "tiny.safetensors")
+    (dataset,) = known_datasets(resolve_roots(tmp_path))
+    asked = Pretrained.of_request(EncoderRequest("vit_tiny_patch16_224", tmp_path / "tiny.safetensors"))
+    encoders = {dataset.folder_name: asked}
+    planning = Study((dataset,), {}, tmp_path, device="cpu", root=str(tmp_path), encoders=encoders).jobs()[0]
+    assert plan_and_preprocess.main([*planning.command[1:], "--set", "patch_size=64", *SETTINGS[2:]]) == 0
+    assert planning.done
