@@ -68,23 +68,32 @@ def test_the_number_of_workers_changes_no_weight(root):
     assert equal(*found)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights after two epochs of 39 iterations."""
+    copy = tmp_path_factory.mktemp("whole") / "root"
+    shutil.copytree(tiny_root, copy)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            # The command sets these for the rest of the process.
+            patch.setenv(name, "")
+        return weights(run(copy, "--iterations", "78") / FINAL)
+
+
 @pytest.mark.parametrize(
     ("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)]
 )
-def test_a_killed_and_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(root, how, code):
-    whole = weights(run(root, "--iterations", "102") / FINAL)
-    (root / FOLD / FINAL).unlink()
+def test_a_killed_and_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(root, uninterrupted, how, code):
     command = "import sys; from nucplan.cli.train import main; sys.exit(main())"
-    options = ["1", "0", "--iterations", "102", "--device", "cpu", "--root", str(root)]
+    options = ["1", "0", "--iterations", "78", "--device", "cpu", "--root", str(root)]
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", command, *options], start_new_session=True)
     _wait_for(root / FOLD / LATEST, process)
     # A scheduler signals all processes of a job.
     os.killpg(process.pid, how)
     assert process.wait() == code
     assert not (root / FOLD / FINAL).exists()
-    done = load_checkpoint(root / FOLD / LATEST)["current_epoch"]
-    assert 1 <= done < 3
-    assert equal(whole, weights(run(root, "--iterations", "102") / FINAL))
+    assert load_checkpoint(root / FOLD / LATEST)["current_epoch"] == 1
+    assert equal(uninterrupted, weights(run(root, "--iterations", "78") / FINAL))
 
 
 def _wait_for(path: Path, process: subprocess.Popen) -> None:
@@ -109,9 +118,10 @@ COLUMNS["cellvta"] = COLUMNS["baseline"]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_every_term_of_a_config_is_logged_each_epoch(root, capsys, config):
+def test_every_term_of_a_config_is_logged_each_epoch(root, capsys, monkeypatch, config):
+    monkeypatch.setattr("nucplan.schedule.EPOCH", 5)
     folder = root / str(FOLD).replace(trainer_name(DEFAULT_CONFIG), trainer_name(config))
-    run(root, "--iterations", "60", "--config", config)
+    run(root, "--iterations", "10", "--config", config)
     with open(folder / "metrics.csv", newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert list(rows[0]) == ["epoch", "learning_rate", *COLUMNS[config]]
@@ -162,12 +172,13 @@ def test_after_an_interruption_between_checkpoint_and_log_no_epoch_is_missing(ro
     def stopped(self, folder):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("nucplan.schedule.EPOCH", 2)
     whole = EpochLog.write
     monkeypatch.setattr(EpochLog, "write", stopped)
-    arguments = ["1", "0", "--device", "cpu", "--root", str(root), "--iterations", "60"]
+    arguments = ["1", "0", "--device", "cpu", "--root", str(root), "--iterations", "4"]
     assert train.main(arguments) == 130
     monkeypatch.setattr(EpochLog, "write", whole)
-    folder = run(root, "--iterations", "60")
+    folder = run(root, "--iterations", "4")
     with open(folder / "metrics.csv", newline="") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1]
     events = EventAccumulator(str(folder / "tensorboard"))
