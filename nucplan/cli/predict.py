@@ -119,11 +119,11 @@ def _command(arguments: argparse.Namespace) -> None:
         notes.append,
         refused.append if arguments.skip_bad else None,
     )
-    if refused and not counts:
-        raise NucplanError(f"None of the {len(refused)} image(s) could be predicted; the first: {refused[0]}")
-    print(_report(counts, len(predictor.networks), arguments.output))
     if refused:
         print(f"{len(refused)} image(s) were skipped:", *refused, sep="\n  ")
+    if not counts:
+        raise NucplanError(f"No image of {arguments.input} could be predicted; the list above says why.")
+    print(_report(counts, len(predictor.networks), arguments.output))
     for note in notes:
         print(note)
     if chosen:

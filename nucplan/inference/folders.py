@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -93,13 +94,15 @@ def predict_images(
     kept = set() if overwrite else _complete_images(images, output, settings)
     if explain_boundary:
         kept = {stem for stem in kept if is_explained(output, stem)}
+    if len(kept) < len(images):
+        _refuse_unwritable(output)
     counts: dict[str, int | None] = {}
     for stem, files in progress(images.items(), "Predicting", len(images)):
         if stem in kept:
             counts[stem] = None
             continue
-        entry = prediction_entry(files, settings)
         try:
+            entry = _entry(files, settings)
             image, notes = _read(files, reader, predictor)
             instances, explanation = _predict(predictor, image, files[0], scale, explain_boundary)
         except NucplanError as error:
@@ -137,12 +140,31 @@ def refuse_output(images: Mapping[str, Path | Sequence[Path]], output: Path) -> 
     NucplanError
         If ``output`` or a folder above it is a file, or ``output`` is where the images lie.
     """
-    existing = next(path for path in (output, *output.absolute().parents) if path.exists())
+    existing = _nearest(output)
     if not existing.is_dir():
         raise NucplanError(f"{existing} is a file; give a folder to write to.")
     # A label map is named after its image: it would take the place of a TIFF image.
     if output.resolve() in {path.parent.resolve() for found in images.values() for path in _files(found)}:
         raise NucplanError(f"{output} holds the images themselves; give another folder to write to.")
+
+
+def _nearest(output: Path) -> Path:
+    """``output``, or the first folder above it that is there."""
+    return next(path for path in (output, *output.absolute().parents) if path.exists())
+
+
+def _refuse_unwritable(output: Path) -> None:
+    """Before the first image is predicted, and not after it."""
+    folder = _nearest(output)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise NucplanError(f"{folder} cannot be written to; give another folder for the predictions.")
+
+
+def _entry(files: Sequence[Path], settings: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return prediction_entry(files, settings)
+    except OSError as error:
+        raise NucplanError(f"{error.filename or files[0]} cannot be read: {error.strerror or error}.") from None
 
 
 def _files(found: Path | Sequence[Path]) -> tuple[Path, ...]:

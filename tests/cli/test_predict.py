@@ -141,6 +141,23 @@ def test_where_nothing_can_be_predicted_nothing_is_left_behind(tmp_path, predict
     assert not (tmp_path / "nuclei").exists()
 
 
+def test_what_was_done_before_stays_where_its_image_is_refused_now(scenes, predict, tmp_path):
+    assert predict(scenes) == 0
+    labels, record = tmp_path / "nuclei" / "a.tif", tmp_path / "nuclei" / "prediction.json"
+    before = labels.read_bytes(), json.loads(record.read_text())["images"]["a"]
+    (scenes / "a.png").write_bytes(b"no picture")
+    assert predict(scenes, "--overwrite", "--skip-bad") == 0
+    assert (labels.read_bytes(), json.loads(record.read_text())["images"]["a"]) == before
+
+
+def test_an_output_that_cannot_be_written_to_is_refused_before_the_first_image(
+    scenes, predict, mounted, tmp_path, assert_refused, monkeypatch
+):
+    mounted(tmp_path / "nuclei", "ro")
+    monkeypatch.setattr("nucplan.inference.folders.read_image", lambda _path: pytest.fail("an image was read"))
+    assert_refused(predict(scenes), str(tmp_path / "nuclei"), "cannot be written to")
+
+
 def test_two_images_of_one_name_are_refused(scenes, predict, tmp_path, assert_refused):
     shutil.copy(scenes / "a.png", scenes / "b.png")
     assert_refused(predict(scenes), "b.JPG", "b.png")

@@ -55,7 +55,7 @@ GRES_CONF = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
 # Ends the job steps of a job over its limit this long before they are killed.
 KILL_WAIT = 10
 # Nothing takes so long, on the slowest machine; a hanging test would hold up all others.
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 600
 DAEMONS = ("slurmd", "slurmctld", "munged")
 CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare")
 PROFILE = """\
@@ -167,7 +167,7 @@ def _free_ports() -> list[int]:
 
 
 def _wait_for_node(slurm: Slurm) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         with suppress(subprocess.CalledProcessError):
             if slurm.call("sinfo", "-h", "-o", "%T").strip() == "idle":

@@ -21,7 +21,7 @@ MODEL = Path("nnUNet_results/Dataset001_Tiny/nnUNetTrainerNucBaseline__nucplanPl
 # Two epochs: room to stop after the first one.
 ITERATIONS, EPOCHS = 52, 2
 # Nothing takes so long, on the slowest machine.
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 600
 
 
 @pytest.fixture
