@@ -82,9 +82,10 @@ def predict_images(
     Raises
     ------
     NucplanError
-        Before any work, if `refuse_output` does, ``output`` holds nuclei of an image that were made otherwise, or an
-        image is named as the table of splits of another one, given or in ``output``; in its course, if an image
-        cannot be read or has other channels than the model was trained on; the images before it are complete.
+        Before any work, if `refuse_output` does, ``output`` cannot be written to or holds nuclei of an image that were
+        made otherwise, or an image is named as the table of splits of another one, given or in ``output``; in its
+        course, without ``refused``, if an image cannot be read or has other channels than the model was trained on; the
+        images before it are complete.
     """
     refuse_output(images, output)
     images = {stem: _files(found) for stem, found in images.items()}
